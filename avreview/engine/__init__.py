@@ -1,0 +1,1 @@
+"""The engine: rule cards, facts on demand, running, policy."""

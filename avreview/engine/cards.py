@@ -1,0 +1,239 @@
+"""Rule cards: what a person needs to know of a rule, read from YAML.
+
+A card's id, name and item stand in its path (`3-batch-statistics/AV301-batch-statistics-at-inference.yaml`), so the
+catalogue can be listed and selected from without parsing a file; the rest is read when it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avreview.engine.review import Severity
+from avreview.errors import AvreviewError, UsageError
+
+_CARD_NAME = re.compile(r"(AV\d{3})-([a-z0-9-]+)$")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A number that decides: its value and unit, what it means, and where it was measured or published."""
+
+    value: float
+    unit: str
+    meaning: str
+    source: str
+
+
+class Thresholds:
+    """A card's thresholds by name: `limits.max_batches_tracked`."""
+
+    def __init__(self, rule: str, values: Mapping[str, Threshold]) -> None:
+        self._rule = rule
+        self._values = values
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            return self._values[name].value
+        except KeyError:
+            raise AvreviewError(f"rule card {self._rule} has no threshold {name!r}") from None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item of the checklist."""
+
+    item: int
+    folder: str
+    title: str
+    question: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publication, an issue or a text that cards cite, and the place in it."""
+
+    id: str
+    title: str
+    authors: str = ""
+    year: int | None = None
+    url: str = ""
+    place: str = ""
+
+
+class Card:
+    """One rule card. `id`, `name` and `item` come from the path; everything else is read on first use."""
+
+    def __init__(self, path: Path) -> None:
+        match = _CARD_NAME.match(path.stem)
+        if match is None:
+            raise AvreviewError(f"{path}: a rule card's file is named AVnnn-the-rules-name.yaml")
+        self.path = path
+        self.id, self.name = match.groups()
+        self.item = int(self.id[2])
+
+    def __repr__(self) -> str:
+        return f"<Card {self.id} {self.name}>"
+
+    @functools.cached_property
+    def _fields(self) -> Mapping[str, Any]:
+        fields = load_yaml(self.path)
+        if not isinstance(fields, dict) or (fields.get("id"), fields.get("name")) != (self.id, self.name):
+            raise AvreviewError(f"{self.path}: the card's id and name differ from its file name")
+        return fields
+
+    def _text(self, key: str) -> str:
+        return str(self._fields.get(key) or "").strip()
+
+    @property
+    def severity(self) -> Severity:
+        return Severity.parse(self._fields["severity"])
+
+    @property
+    def planned(self) -> bool:
+        """True when this version knows the rule but cannot decide it yet."""
+        return bool(self._fields.get("planned", False))
+
+    @property
+    def needs(self) -> Sequence[Sequence[str]]:
+        """What has to be had: any one of the outer entries, each of them all of its words."""
+        return [[entry] if isinstance(entry, str) else list(entry) for entry in self._fields["needs"]]
+
+    @property
+    def summary(self) -> str:
+        return self._text("summary")
+
+    @property
+    def why(self) -> str:
+        return self._text("why")
+
+    @property
+    def decides(self) -> str:
+        return self._text("decides")
+
+    @property
+    def bad(self) -> str:
+        return self._text("bad")
+
+    @property
+    def good(self) -> str:
+        return self._text("good")
+
+    @property
+    def remedy(self) -> str:
+        return self._text("remedy")
+
+    @property
+    def blind_spots(self) -> str:
+        return self._text("blind_spots")
+
+    @property
+    def suppress_when(self) -> str:
+        return self._text("suppress_when")
+
+    @functools.cached_property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        return {name: Threshold(**fields) for name, fields in (self._fields.get("thresholds") or {}).items()}
+
+    @property
+    def limits(self) -> Thresholds:
+        return Thresholds(self.id, self.thresholds)
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """What the card cites, as written: an id of `sources.yaml` and perhaps a place in it."""
+        return list(self._fields.get("sources") or ())
+
+
+class Catalogue:
+    """All rule cards of a folder, with the checklist's questions and the sources they cite."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        paths = sorted(folder.glob("[0-9]-*/AV*.yaml"), key=lambda path: path.name)
+        self.cards = {card.id: card for card in map(Card, paths)}
+        if not self.cards or len(self.cards) != len(paths):
+            raise AvreviewError(f"{folder}: no rule cards, or two with the same id")
+
+    def __iter__(self) -> Iterator[Card]:
+        return iter(self.cards.values())
+
+    def __getitem__(self, rule: str) -> Card:
+        return self.cards[rule]
+
+    @functools.cached_property
+    def questions(self) -> Mapping[int, Question]:
+        return {entry["item"]: Question(**entry) for entry in load_yaml(self.folder / "checklist.yaml")}
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 over names and bytes of every card, so that a report tells which rules made it."""
+        digest = hashlib.sha256()
+        for card in self:
+            content = card.path.read_bytes()
+            digest.update(f"{card.path.name}\0{len(content)}\0".encode())
+            digest.update(content)
+        return f"sha256:{digest.hexdigest()}"
+
+    def cite(self, reference: str) -> Source:
+        """The source behind a citation such as `ioffe-szegedy-2015 §3.1`."""
+        source, _, place = reference.partition(" ")
+        entry = self._sources.get(source)
+        if entry is None:
+            raise AvreviewError(f"{self.folder}: no source {source!r} in sources.yaml")
+        known = {key: entry[key] for key in ("title", "authors", "year", "url") if key in entry}
+        return Source(id=source, place=place, **known)
+
+    @functools.cached_property
+    def _sources(self) -> Mapping[str, Any]:
+        return dict(load_yaml(self.folder / "sources.yaml"))
+
+    def select(self, selector: str) -> set[str]:
+        """The rule ids that a selector names: an id, a prefix of ids, a rule's name, or an item (`3`, `item3`).
+
+        Raises UsageError with the nearest known word when it names nothing.
+        """
+        word = selector.strip()
+        upper = word.upper()
+        if re.fullmatch(r"AV\d{0,3}", upper):
+            chosen = {card.id for card in self if card.id.startswith(upper)}
+        elif match := re.fullmatch(r"(?:item[- ]?)?(\d)", word, re.IGNORECASE):
+            chosen = {card.id for card in self if card.item == int(match[1])}
+        else:
+            chosen = {card.id for card in self if card.name == word.lower()}
+        if not chosen:
+            raise UsageError(f"no rule is called {word!r}{self._suggestion(word)}; `avreview rules` lists them all")
+        return chosen
+
+    def _suggestion(self, word: str) -> str:
+        ids = difflib.get_close_matches(word.upper(), self.cards, n=1, cutoff=0.6)
+        names = difflib.get_close_matches(word.lower(), [card.name for card in self], n=1, cutoff=0.5)
+        nearest = ids or names
+        return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """The rules that come with avreview: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "rules", package.parent / "rules"):
+        if folder.is_dir():
+            return Catalogue(folder)
+    raise AvreviewError("the rule cards are missing from this installation; install avreview again")
+
+
+def load_yaml(path: Path) -> Any:
+    """A YAML file of the rule folder, read with libyaml where PyYAML has it."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader, either way
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AvreviewError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None

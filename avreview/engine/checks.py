@@ -1,0 +1,98 @@
+"""The registry of checks and answers, and its tie to the rule cards."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from avreview.engine.cards import Catalogue
+from avreview.engine.resolve import signature
+from avreview.engine.review import Location, Scalar, Severity
+from avreview.errors import AvreviewError
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What a check yields: the engine makes a Finding of it with what the card says.
+
+    `severity` and `remedy` are the card's unless the case asks for another.
+    """
+
+    at: Location
+    message: str
+    observed: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    also: Sequence[Location] = ()
+    severity: Severity | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class AnswerText:
+    """A sentence that answers a question, and the table behind it."""
+
+    sentence: str
+    table: Sequence[Mapping[str, Scalar]] = field(default=())
+
+
+@dataclass(frozen=True)
+class Check:
+    """The function that decides one rule, and the facts that its signature names."""
+
+    rule: str
+    function: Callable[..., Iterable[Violation]]
+    needs: tuple[type, ...]
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """The function that says the answer to one question in a sentence and a table."""
+
+    item: int
+    function: Callable[..., AnswerText]
+    needs: tuple[type, ...]
+
+
+CHECKS: dict[str, Check] = {}
+ANSWERS: dict[int, list[Answerer]] = {}
+
+
+def check(rule: str) -> Callable[[Callable[..., Iterable[Violation]]], Callable[..., Iterable[Violation]]]:
+    """Registers a function as what decides the rule with that id."""
+
+    def register(function: Callable[..., Iterable[Violation]]) -> Callable[..., Iterable[Violation]]:
+        if rule in CHECKS:
+            raise AvreviewError(f"two checks decide {rule}")
+        CHECKS[rule] = Check(rule, function, signature(function)[0])
+        return function
+
+    return register
+
+
+def answer(item: int) -> Callable[[Callable[..., AnswerText]], Callable[..., AnswerText]]:
+    """Registers a function as what answers one of the nine questions."""
+
+    def register(function: Callable[..., AnswerText]) -> Callable[..., AnswerText]:
+        ANSWERS.setdefault(item, []).append(Answerer(item, function, signature(function)[0]))
+        return function
+
+    return register
+
+
+def load_checks(catalogue: Catalogue) -> Mapping[str, Check]:
+    """Every check, after making sure that each has its card and each card its check (or says `planned`)."""
+    import avreview.checks
+
+    for module in pkgutil.iter_modules(avreview.checks.__path__):
+        importlib.import_module(f"avreview.checks.{module.name}")
+    orphans = sorted(CHECKS.keys() - catalogue.cards.keys())
+    undecided = [card.id for card in catalogue if card.planned == (card.id in CHECKS)]
+    if orphans or undecided:
+        raise AvreviewError(
+            f"rules and checks do not match: no card for {', '.join(orphans) or 'none'}; "
+            f"neither a check nor `planned`, or both, for {', '.join(undecided) or 'none'}"
+        )
+    return CHECKS

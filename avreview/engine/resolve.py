@@ -1,0 +1,95 @@
+"""Facts on demand: what a function's signature names is computed once per subject, and only then.
+
+A provider is a function decorated with `@fact`; its return annotation is the fact it provides, its parameters are
+the facts it needs. A fact that cannot be had raises NotAvailable with the words that say what to supply.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from avreview.errors import AvreviewError
+
+T = TypeVar("T")
+
+
+class NotAvailable(Exception):  # noqa: N818 - a verdict's reason, not an error
+    """A fact cannot be had; the text says what to supply."""
+
+
+class NotApplicable(Exception):  # noqa: N818
+    """The subject has nothing of the kind; the text says of which."""
+
+
+@dataclass(frozen=True)
+class _Provider:
+    function: Callable[..., Any]
+    needs: tuple[type, ...]
+    background: bool
+
+
+_PROVIDERS: dict[type, _Provider] = {}
+
+
+def fact(function: Callable[..., T] | None = None, *, background: bool = False) -> Any:
+    """Registers the provider of the fact that the function returns.
+
+    A `background` fact is begun before all others and waited for last: it works in another process or thread.
+    """
+
+    def register(function: Callable[..., T]) -> Callable[..., T]:
+        needs, provided = signature(function)
+        if provided in _PROVIDERS:
+            raise AvreviewError(f"two providers for the fact {provided.__name__}")
+        _PROVIDERS[provided] = _Provider(function, needs, background)
+        return function
+
+    return register(function) if function is not None else register
+
+
+def signature(function: Callable[..., Any]) -> tuple[tuple[type, ...], type]:
+    """The types of a function's parameters, in order, and of what it returns."""
+    hints = typing.get_type_hints(function)
+    names = list(inspect.signature(function).parameters)
+    return tuple(hints[name] for name in names), hints["return"]
+
+
+class Resolver:
+    """Computes facts of one subject, each at most once."""
+
+    def __init__(self, given: Mapping[type, Any]) -> None:
+        self._known: dict[type, Any] = dict(given)
+        self._missing: dict[type, NotAvailable | NotApplicable] = {}
+
+    def get(self, kind: type[T]) -> T:
+        """The fact of that type. Raises NotAvailable or NotApplicable, each time the same."""
+        if kind in self._missing:
+            raise self._missing[kind]
+        if kind not in self._known:
+            provider = _PROVIDERS.get(kind)
+            if provider is None:
+                raise AvreviewError(f"no provider for the fact {kind.__name__}")
+            try:
+                self._known[kind] = provider.function(*map(self.get, provider.needs))
+            except (NotAvailable, NotApplicable) as reason:
+                self._missing[kind] = reason
+                raise
+        return self._known[kind]  # type: ignore[no-any-return]
+
+    def begin(self, kinds: set[type]) -> None:
+        """Starts the background facts among those that `kinds` lead to."""
+        for kind in kinds:
+            if is_background(kind):
+                try:
+                    self.get(kind)
+                except (NotAvailable, NotApplicable):
+                    continue
+
+
+def is_background(kind: type) -> bool:
+    provider = _PROVIDERS.get(kind)
+    return provider is not None and provider.background

@@ -1,0 +1,136 @@
+"""The review: everything the report writers write, and nothing else."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Scalar = str | int | float | bool | None
+
+
+class Severity(enum.IntEnum):
+    """How bad a finding is, in SARIF's words; a larger one is worse."""
+
+    NOTE = 1
+    WARNING = 2
+    ERROR = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, word: str) -> Severity:
+        return cls[word.upper()]
+
+
+class Verdict(enum.Enum):
+    """How a rule, a question or a review ends."""
+
+    FAIL = "fail"  # findings at or above the failing severity
+    ATTENTION = "attention"  # findings below it
+    PASS = "pass"
+    NOT_ASSESSED = "not-assessed"  # something was missing; the reason says what to supply
+    NOT_APPLICABLE = "not-applicable"  # the model has nothing of the kind the rule speaks of
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a finding is. Whatever does not apply is None."""
+
+    artifact: str  # the path as it was given
+    node: str | None = None  # the ONNX node's name
+    module: str | None = None  # the source module's dotted path, `neck.bn3`
+    tensor: str | None = None  # the tensor's name in the file
+    line: int | None = None  # a recipe's line
+
+    @property
+    def entity(self) -> str:
+        """What the finding is about, shortest form: the module, or else the node, or else the tensor."""
+        return self.module or self.node or self.tensor or ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One violation: where, what was seen, what was expected.
+
+    `also` lists the further places of the same cause: twenty norms exported in training mode are one finding.
+    """
+
+    rule: str
+    name: str
+    item: int
+    severity: Severity
+    location: Location
+    message: str
+    observed: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    remedy: str
+    why: str
+    also: Sequence[Location] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the finding across runs: the rule and the place, never weights, so it survives retraining."""
+        where = [self.location.module or "", self.location.node or "", self.location.tensor or ""]
+        return hashlib.sha256("\0".join([self.rule, *where]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RuleOutcome:
+    """How one rule ended; `reason` says why when it could not be assessed or does not apply."""
+
+    rule: str
+    name: str
+    item: int
+    verdict: Verdict
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the review says to one question of the checklist: a verdict, one sentence and a table.
+
+    `assessed` of `rules` rules came to a verdict (pass, attention, fail or not-applicable).
+    """
+
+    item: int
+    title: str
+    question: str
+    verdict: Verdict
+    answer: str
+    table: Sequence[Mapping[str, Scalar]] = ()
+    assessed: int = 0
+    rules: int = 0
+
+
+@dataclass(frozen=True)
+class Review:
+    """Everything about one subject.
+
+    `subject` maps a role (`model`, `checkpoint`, …) to facts of that file: path, sha256, bytes, format, producer, ….
+    """
+
+    subject: Mapping[str, Mapping[str, Any]]
+    verdict: Verdict
+    checklist: Sequence[Answer]
+    rules: Sequence[RuleOutcome]
+    findings: Sequence[Finding]
+    limitations: Sequence[str] = field(default=())  # what could not be seen in the file, and why
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All reviews of one run, with the tool that made them."""
+
+    version: str  # the tool's
+    rules_digest: str  # sha256 over every rule card
+    reviews: Sequence[Review]

@@ -1,0 +1,167 @@
+"""Running the rules over a subject: facts in, a Review out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from avreview.engine.cards import Card, Catalogue, Thresholds
+from avreview.engine.checks import ANSWERS, Check, Violation, load_checks
+from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, is_background
+from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Severity, Verdict
+from avreview.errors import AvreviewError
+
+# The words of a card's `needs`, as a reason says them.
+_SUPPLIES = {
+    "graph": "an ONNX export",
+    "weights": "a model with its weights",
+    "module-tree": "a PyTorch module tree",
+    "optimizer-state": "optimizer state from a training checkpoint",
+    "pretrained-base": "the pretrained base",
+    "checkpoint": "a checkpoint",
+    "recipe": "the training recipe",
+    "running": "running the model",
+    "reference-model": "a reference PyTorch model",
+    "input-data": "input data",
+    "augmentation": "running the augmentation",
+    "modality": "the input's modality",
+}
+# How much a verdict weighs when a question's is made of its rules': the worst counts.
+_WEIGHT = {
+    Verdict.FAIL: 4,
+    Verdict.ATTENTION: 3,
+    Verdict.PASS: 2,
+    Verdict.NOT_ASSESSED: 1,
+    Verdict.NOT_APPLICABLE: 0,
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is reviewed and what fails: the selected rules, and the severity from which a finding fails."""
+
+    rules: frozenset[str]
+    fail_on: Severity = Severity.ERROR
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    outcome: RuleOutcome
+    findings: Sequence[Finding] = field(default=())
+
+
+def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:
+    """The ids of the selected rules: all, or those that `select` names, less those that `ignore` names."""
+    chosen = set().union(*map(catalogue.select, select)) or set(catalogue.cards)
+    left = chosen.difference(*map(catalogue.select, ignore))
+    if not left:
+        raise AvreviewError("no rule is left to run; select more or ignore less")
+    return frozenset(left)
+
+
+def run(catalogue: Catalogue, policy: Policy, given: Mapping[type, Any], subject: Mapping[str, Any]) -> Review:
+    """Reviews one subject, whose artifacts are `given` by type."""
+    checks = load_checks(catalogue)
+    resolver = Resolver(given)
+    cards = [card for card in catalogue if card.id in policy.rules]
+    resolver.begin({kind for card in cards if card.id in checks for kind in checks[card.id].needs})
+    # Rules that wait for another process go last, so that it works meanwhile.
+    order = sorted(cards, key=lambda card: card.id in checks and any(map(is_background, checks[card.id].needs)))
+    done = {card.id: _run_rule(card, checks.get(card.id), resolver, policy) for card in order}
+    outcomes = [done[card.id] for card in cards]
+    answers = [_answer(catalogue, item, outcomes, resolver) for item in catalogue.questions]
+    return Review(
+        subject=subject,
+        verdict=_worst(answer.verdict for answer in answers),
+        checklist=answers,
+        rules=[entry.outcome for entry in outcomes],
+        findings=sorted(
+            (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
+        ),
+    )
+
+
+def _run_rule(card: Card, check: Check | None, resolver: Resolver, policy: Policy) -> _Outcome:
+    if check is None:
+        return _ended(card, Verdict.NOT_ASSESSED, _planned(card))
+    try:
+        arguments = [card.limits if kind is Thresholds else resolver.get(kind) for kind in check.needs]
+        findings = [_finding(card, violation) for violation in check.function(*arguments)]
+    except NotAvailable as reason:
+        return _ended(card, Verdict.NOT_ASSESSED, str(reason))
+    except NotApplicable as reason:
+        return _ended(card, Verdict.NOT_APPLICABLE, str(reason))
+    except (AvreviewError, MemoryError):
+        raise
+    except Exception as error:
+        raise AvreviewError(
+            f"the check of {card.id} ({card.name}) crashed: {type(error).__name__}: {error}; "
+            f"please report it; `--ignore {card.id}` reviews without it"
+        ) from error
+    if not findings:
+        return _ended(card, Verdict.PASS)
+    failed = any(finding.severity >= policy.fail_on for finding in findings)
+    outcome = RuleOutcome(card.id, card.name, card.item, Verdict.FAIL if failed else Verdict.ATTENTION)
+    return _Outcome(outcome, findings)
+
+
+def _ended(card: Card, verdict: Verdict, reason: str | None = None) -> _Outcome:
+    return _Outcome(RuleOutcome(card.id, card.name, card.item, verdict, reason))
+
+
+def _planned(card: Card) -> str:
+    ways = [" and ".join(_SUPPLIES[word] for word in way) for way in card.needs]
+    needed = ", or ".join(ways)
+    return f"needs {needed}; this version of avreview cannot take {'it' if len(card.needs) == 1 else 'them'} yet"
+
+
+def _finding(card: Card, violation: Violation) -> Finding:
+    return Finding(
+        rule=card.id,
+        name=card.name,
+        item=card.item,
+        severity=card.severity if violation.severity is None else violation.severity,
+        location=violation.at,
+        message=violation.message,
+        observed=violation.observed,
+        expected=violation.expected,
+        remedy=violation.remedy or card.remedy,
+        why=card.why,
+        also=violation.also,
+    )
+
+
+def _worst(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=_WEIGHT.__getitem__, default=Verdict.NOT_ASSESSED)
+
+
+def _answer(catalogue: Catalogue, item: int, outcomes: Sequence[_Outcome], resolver: Resolver) -> Answer:
+    own = [entry.outcome for entry in outcomes if entry.outcome.item == item]
+    question = catalogue.questions[item]
+    verdict = _worst(outcome.verdict for outcome in own)
+    assessed = sum(outcome.verdict is not Verdict.NOT_ASSESSED for outcome in own)
+    sentence, table = _words(item, own, resolver)
+    return Answer(item, question.title, question.question, verdict, sentence, table, assessed, len(own))
+
+
+def _words(item: int, own: Sequence[RuleOutcome], resolver: Resolver) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    if not own:
+        return "No rule of this question was selected.", ()
+    sentences: list[str] = []
+    table: list[Mapping[str, Any]] = []
+    for answerer in ANSWERS.get(item, ()):
+        try:
+            words = answerer.function(*map(resolver.get, answerer.needs))
+        except (NotAvailable, NotApplicable):
+            continue
+        sentences.append(words.sentence)
+        table += words.table
+    if not sentences:
+        reasons = list(dict.fromkeys(outcome.reason for outcome in own if outcome.reason))
+        sentences = [_sentence(reason) for reason in reasons[:1]]
+    return " ".join(sentences), table
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:]}."

@@ -1,0 +1,1 @@
+"""What is true of a subject, computed once: one module a subject."""
