@@ -26,6 +26,10 @@ class Storage(Protocol):
         """The elements in order, at most `elements` at a time, through one reused buffer: copy what you keep."""
         ...
 
+    def part(self, start: int, count: int) -> np.ndarray[Any, Any]:
+        """`count` elements from `start` on, flat, as a copy that leaves no mapped pages behind."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -58,6 +62,14 @@ class Tensor:
     def chunks(self, elements: int = CHUNK_ELEMENTS) -> Iterator[np.ndarray[Any, Any]]:
         """The elements, flat and in order, through one reused buffer: copy what you keep."""
         return self.storage.chunks(elements)
+
+    def part(self, start: int, count: int) -> np.ndarray[Any, Any]:
+        """`count` elements from `start` on, flat, as a copy that leaves no mapped pages behind."""
+        return self.storage.part(start, count)
+
+    def copy(self) -> np.ndarray[Any, Any]:
+        """The whole array in its shape, as a copy: what a mapped view touches stays resident, a copy is freed."""
+        return self.part(0, self.size).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,14 @@ class Provenance:
     files: Sequence[str] = ()  # further files that belong to it: external data
 
 
+class Digest(Protocol):
+    """A file's sha256, being computed."""
+
+    def hexdigest(self) -> str:
+        """Waits for it."""
+        ...
+
+
 @dataclass(slots=True)
 class Artifact:
     """One reviewed file or folder."""
@@ -167,5 +187,5 @@ class Artifact:
     provenance: Provenance
     tensors: Mapping[str, Tensor]
     graph: Graph | None = None
-    limitations: list[str] = field(default_factory=list)
-    digests: Any = None
+    limitations: list[str] = field(default_factory=list)  # what could not be seen in the file, and why
+    digests: Mapping[str, Digest] = field(default_factory=dict)  # by path

@@ -134,3 +134,4 @@ class Report:
     version: str  # the tool's
     rules_digest: str  # sha256 over every rule card
     reviews: Sequence[Review]
+    unreadable: Sequence[tuple[str, str]] = ()  # (path, why) of what was asked for and could not be reviewed

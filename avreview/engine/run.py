@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from avreview.artifact import Artifact
 from avreview.engine.cards import Card, Catalogue, Thresholds
 from avreview.engine.checks import ANSWERS, Check, Violation, load_checks
 from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, is_background
@@ -60,8 +61,8 @@ def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[s
     return frozenset(left)
 
 
-def run(catalogue: Catalogue, policy: Policy, given: Mapping[type, Any], subject: Mapping[str, Any]) -> Review:
-    """Reviews one subject, whose artifacts are `given` by type."""
+def run(catalogue: Catalogue, policy: Policy, given: Mapping[type, Any], model: Artifact) -> Review:
+    """Reviews one subject: the model, and whatever else is `given` by type."""
     checks = load_checks(catalogue)
     resolver = Resolver(given)
     cards = [card for card in catalogue if card.id in policy.rules]
@@ -72,14 +73,32 @@ def run(catalogue: Catalogue, policy: Policy, given: Mapping[type, Any], subject
     outcomes = [done[card.id] for card in cards]
     answers = [_answer(catalogue, item, outcomes, resolver) for item in catalogue.questions]
     return Review(
-        subject=subject,
+        subject={"model": _described(model)},
         verdict=_worst(answer.verdict for answer in answers),
         checklist=answers,
         rules=[entry.outcome for entry in outcomes],
         findings=sorted(
             (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
         ),
+        limitations=tuple(model.limitations),
     )
+
+
+def _described(model: Artifact) -> Mapping[str, Any]:
+    """What a report says of the reviewed file: enough to find it again and to know that it is the same."""
+    provenance = model.provenance
+    digests = {path: digest.hexdigest() for path, digest in model.digests.items()}
+    described: dict[str, Any] = {
+        "path": provenance.path,
+        "sha256": digests.get(provenance.path),
+        "bytes": provenance.bytes,
+        "format": provenance.format,
+        "producer": provenance.producer,
+        **provenance.details,
+    }
+    if provenance.files:
+        described["files"] = [{"path": path, "sha256": digests.get(path)} for path in provenance.files]
+    return described
 
 
 def _run_rule(card: Card, check: Check | None, resolver: Resolver, policy: Policy) -> _Outcome:

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from functools import partial
 
 from avreview.artifact import Storage, Tensor
 from avreview.errors import ArtifactError
 from avreview.load.dtypes import BITS, ONNX_TYPES, byte_length
-from avreview.load.onnx_proto import DataField, RawSparseTensor, RawTensor
+from avreview.load.onnx_messages import DataField, RawSparseTensor, RawTensor
 from avreview.load.source import Source, open_beside
-from avreview.load.storage import NumberStorage, RawStorage, SparseStorage, TextStorage
-from avreview.load.wire import BYTES
+from avreview.load.storage import NumberStorage, RawStorage, SparseStorage, TextStorage, strings
+from avreview.load.wire import BYTES, WireError
+from avreview.load.wording import quoted
 
 _RAW, _TEXT = 9, 6
-_MAX_ELEMENTS = 1 << 62
+_MAX_ELEMENTS = 1 << 60  # whose bytes a 64-bit number still counts, whatever their type
+_MAX_RANK = 64  # numpy's
+_SPARSE_LIMIT = 1 << 26  # elements of a sparse tensor that is made dense; ONNX Runtime does so when it loads it
+_BYTES_OUTSIDE = re.compile(r"[0-9]{1,18}")
 
 # Which number field holds which types: TensorProto's own table.
 _NUMBER_FIELDS = {
     4: {"float32", "complex64"},
-    5: {"int32", "int16", "int8", "int4", "int2", "uint16", "uint8", "uint4", "uint2", "bool", "float16", "bfloat16",
-        "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn"},
+    5: {"int32", "int16", "int8", "int4", "int2", "uint16", "uint8", "uint4", "uint2", "bool", "float16",
+        "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+        "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn"},
     7: {"int64"},
     10: {"float64", "complex128"},
     11: {"uint64", "uint32"},
@@ -48,35 +55,50 @@ class TensorReader:
         dtype = ONNX_TYPES.get(raw.data_type, ("", 0))[0]
         if not dtype:
             raise self._wrong(name, f"has the unknown element type {raw.data_type}")
-        if any(extent < 0 for extent in raw.dims) or math.prod(raw.dims) > _MAX_ELEMENTS:
-            raise self._wrong(name, f"has the impossible shape {list(raw.dims)[:16]}")
-        elements = math.prod(raw.dims)
+        elements = self._elements(raw.dims, name)
         return Tensor(name, raw.dims, dtype, self._storage(raw, name, dtype, elements))
 
     def sparse(self, raw: RawSparseTensor, name: str | None = None) -> Tensor:
+        """A SparseTensorProto as the dense tensor it stands for."""
         name = raw.values.name if name is None else name
         values, indices = self.tensor(raw.values, name), self.tensor(raw.indices, name)
-        if any(extent < 0 for extent in raw.dims) or indices.dtype != "int64":
+        count, rank = math.prod(values.shape), len(raw.dims)
+        if values.shape != (count,) or not rank or indices.shape not in ((count,), (count, rank)):
+            raise self._wrong(name, "has values and indices that do not fit one another")
+        if "int" not in indices.dtype or values.dtype == "string":
             raise self._wrong(name, "is no sparse tensor that ONNX defines")
+        if self._elements(raw.dims, name) > _SPARSE_LIMIT:
+            raise self._wrong(name, f"is sparse, and dense it would have more than {_SPARSE_LIMIT:,} elements")
         return Tensor(name, raw.dims, values.dtype, SparseStorage(self._source.path, values, indices, raw.dims))
 
+    def _elements(self, dims: tuple[int, ...], name: str) -> int:
+        """How many elements the dimensions make; with a 0 among them the others still have to be possible."""
+        if len(dims) > _MAX_RANK:
+            raise self._wrong(name, f"has {len(dims):,} dimensions, which is more than {_MAX_RANK}")
+        if any(extent < 0 for extent in dims) or math.prod(extent or 1 for extent in dims) > _MAX_ELEMENTS:
+            raise self._wrong(name, f"has the impossible shape {list(dims)}")
+        return math.prod(dims)
+
     def _storage(self, raw: RawTensor, name: str, dtype: str, elements: int) -> Storage:
+        held = raw.data if len(raw.data) < 2 else {n: data for n, data in raw.data.items() if not data.is_empty}
         if raw.is_external:
-            if raw.data:
+            if held:
                 raise self._wrong(name, "has its elements both in the file and outside")
             return self._external(raw.external or {}, name, dtype, elements)
-        if len(raw.data) > 1:
+        if len(held) > 1:
             raise self._wrong(name, "holds its elements in more than one field")
-        if dtype == "string":
-            return TextStorage()
-        if not raw.data:
+        if not held:
             if elements:
                 raise self._wrong(name, f"has the shape {list(raw.dims)} and no elements")
-            return RawStorage(self._source, 0, dtype, 0)
-        (number, data), = raw.data.items()
+            return RawStorage(self._source, 0, dtype, 0) if dtype != "string" else TextStorage(tuple)
+        ((number, data),) = held.items()
+        if dtype == "string":
+            if number != _TEXT or data.occurrences != elements:
+                raise self._wrong(name, f"needs {elements:,} strings and holds {data.occurrences:,}")
+            return TextStorage(partial(strings, self._source, raw.span))
         if number == _RAW:
             return self._raw(data, name, dtype, elements)
-        return self._numbers(raw, number, data, name, dtype, elements)
+        return self._numbers(raw, number, name, dtype, elements)
 
     def _raw(self, data: DataField, name: str, dtype: str, elements: int) -> Storage:
         needed, held = byte_length(dtype, elements), data.end - data.start
@@ -84,40 +106,48 @@ class TensorReader:
             raise self._wrong(name, f"needs {needed:,} bytes for {elements:,} × {dtype} and holds {held:,}")
         return RawStorage(self._source, data.start, dtype, elements)
 
-    def _numbers(self, raw: RawTensor, number: int, data: DataField, name: str, dtype: str, elements: int) -> Storage:
+    def _numbers(self, raw: RawTensor, number: int, name: str, dtype: str, elements: int) -> Storage:
         if dtype not in _NUMBER_FIELDS.get(number, ()):
             raise self._wrong(name, f"holds its {dtype} elements in the wrong field")
-        stored = elements * 2 if dtype.startswith("complex") else elements
+        storage = NumberStorage(self._source, raw.span, number, dtype, elements)
+        try:
+            held = storage.count()
+        except WireError as error:
+            raise self._wrong(name, f"holds {error}") from None
+        needed = elements * 2 if dtype.startswith("complex") else elements
+        if BITS[dtype] in (2, 4):  # several in a number, of which the last may be partly used
+            needed = byte_length(dtype, elements)
+        if held != needed:
+            raise self._wrong(name, f"needs {needed:,} numbers and holds {held:,}")
+        data = raw.data[number]
         if data.occurrences == 1 and data.kind == BYTES and number in (4, 10):
-            held = (data.end - data.start) // (4 if number == 4 else 8)
-            storage: Storage = RawStorage(self._source, data.start, dtype, elements)
-        else:
-            numbers = NumberStorage(self._source, *raw.span, number, dtype, elements)
-            storage, held, stored = numbers, numbers.count(), elements
-            if BITS[dtype] < 8 and elements <= held < elements + 8 // BITS[dtype]:
-                held = elements  # the last number may be partly used
-        if held != stored:
-            raise self._wrong(name, f"needs {stored:,} elements and holds {held:,}")
+            return RawStorage(self._source, data.start, dtype, elements)
         return storage
 
     def _external(self, entries: dict[str, str], name: str, dtype: str, elements: int) -> Storage:
-        location = entries.get("location", "")
-        try:
-            offset, length = int(entries.get("offset") or 0), int(entries.get("length") or -1)
-        except ValueError:
-            raise self._wrong(name, "has external data at an offset or of a length that is no number") from None
         if dtype == "string":
             raise self._wrong(name, "holds strings outside the file, which ONNX does not allow")
+        needed = byte_length(dtype, elements)
+        offset, length = (self._outside(entries.get(key), default, name) for key, default in
+                          (("offset", 0), ("length", needed)))  # fmt: skip
+        location = entries.get("location", "")
         source = self._beside.get(location)
         if source is None:
             source = self._beside[location] = open_beside(self._source.path, location)
-        needed = byte_length(dtype, elements)
-        if length not in (-1, needed):
+        if length != needed:
             raise self._wrong(name, f"needs {needed:,} bytes for {elements:,} × {dtype} and names {length:,}")
-        if offset < 0 or offset + needed > source.size:
-            file = os.path.basename(source.path)
-            raise self._wrong(name, f"ends at byte {offset + needed:,} of {file!r}, which has {source.size:,}")
+        if offset + needed > source.size:
+            file = quoted(os.path.basename(source.path))
+            raise self._wrong(name, f"ends at byte {offset + needed:,} of {file}, which has {source.size:,}")
         return RawStorage(source, offset, dtype, elements)
 
+    def _outside(self, written: str | None, default: int, name: str) -> int:
+        """An offset or a length of external data."""
+        if not written:
+            return default
+        if not _BYTES_OUTSIDE.fullmatch(written):
+            raise self._wrong(name, "has external data at an offset or of a length that is no number of bytes")
+        return int(written)
+
     def _wrong(self, name: str, what: str) -> ArtifactError:
-        return ArtifactError(self._source.path, f"tensor {name!r} {what}", "export the model again")
+        return ArtifactError(self._source.path, f"tensor {quoted(name)} {what}", "export the model again")

@@ -10,39 +10,80 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avreview.errors import ArtifactError
+from avreview.load.wording import quoted
 
 if TYPE_CHECKING:
     import numpy as np
 
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _CLOEXEC | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Source:
-    """An open regular file: mapped for random access, read in chunks for streaming."""
+    """A regular file: mapped for random access, read in chunks for streaming.
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    It is held open, or opened for each use (`held=False`: a model may name more files than a process may hold
+    open); then it must still be the file that it was.
+    """
+
+    def __init__(self, path: str, opener: Callable[[], int], *, held: bool = True) -> None:
         self.path = path
-        self._descriptor = descriptor
-        self.size = os.fstat(descriptor).st_size
+        self._opener = opener
+        self._descriptor = -1
         self._map: mmap.mmap | None = None
+        descriptor = opener()
+        status = os.fstat(descriptor)
+        self.size = status.st_size
+        self._identity = _identity(status)
+        if held:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        if self._descriptor >= 0:
+            yield self._descriptor
+            return
+        try:
+            descriptor = self._opener()
+        except OSError as error:
+            raise self._changed(_reason(error)) from None
+        try:
+            if _identity(os.fstat(descriptor)) != self._identity:
+                raise self._changed("another file took its place")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _changed(self, how: str) -> ArtifactError:
+        return ArtifactError(self.path, f"changed while it was read ({how})", "review it when nothing writes to it")
 
     def map(self) -> mmap.mmap:
         """The whole file, mapped read-only. The file must not be empty."""
-        if self._map is None:
-            self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-        return self._map
+        if self._map is not None:
+            return self._map
+        with self._opened() as descriptor:
+            mapped = mmap.mmap(descriptor, self.size, access=mmap.ACCESS_READ)
+        if self._descriptor >= 0:  # any other map lives, with a descriptor of its own, while an array needs it
+            self._map = mapped
+        return mapped
 
     def read(self, offset: int, length: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._descriptor, length, offset)
-        return self.map()[offset : offset + length]
+        """At most `length` bytes from `offset`, fewer only at the file's end."""
+        if not hasattr(os, "pread"):
+            return self.map()[offset : offset + length]
+        with self._opened() as descriptor:
+            return os.pread(descriptor, length, offset)
 
     def chunks(self, offset: int, length: int, chunk: int) -> Iterator[np.ndarray[Any, Any]]:
         """`length` bytes from `offset`, as uint8, through one reused buffer of at most `chunk` bytes.
@@ -51,21 +92,37 @@ class Source:
         """
         import numpy as np
 
+        if not length:
+            return
         buffer = np.empty(min(chunk, length), np.uint8)
         end = offset + length
-        while offset < end:
-            part = buffer[: min(chunk, end - offset)]
-            if self._read_into(part, offset) != len(part):
-                raise ArtifactError(self.path, "the file shrank while it was read", "review it when nothing writes to it")
-            yield part
-            offset += len(part)
+        with self._opened() as descriptor:
+            while offset < end:
+                part = buffer[: min(chunk, end - offset)]
+                self._fill(descriptor, part, offset)
+                yield part
+                offset += len(part)
 
-    def _read_into(self, part: np.ndarray[Any, Any], offset: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._descriptor, [part], offset)
-        data = self.read(offset, len(part))
-        part[: len(data)] = memoryview(data)
-        return len(data)
+    def copy(self, offset: int, length: int) -> np.ndarray[Any, Any]:
+        """`length` bytes from `offset`, as uint8, leaving no mapped pages behind."""
+        import numpy as np
+
+        copied = np.empty(length, np.uint8)
+        with self._opened() as descriptor:
+            self._fill(descriptor, copied, offset)
+        return copied
+
+    def _fill(self, descriptor: int, part: np.ndarray[Any, Any], offset: int) -> None:
+        view, done = memoryview(part.data), 0
+        while done < len(view):
+            if hasattr(os, "preadv"):
+                read = os.preadv(descriptor, [view[done:]], offset + done)
+            else:
+                read = len(view)
+                view[:] = self.map()[offset : offset + read]
+            if not read:
+                raise self._changed("it shrank")
+            done += read
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -73,26 +130,25 @@ class Source:
             self._descriptor = -1
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_descriptor"):
+            self.close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def open_source(path: str) -> Source:
     """The file that a person names. A link is followed: the person chose it."""
     try:
-        descriptor = os.open(path, _FLAGS)
+        return Source(path, partial(_regular, partial(os.open, path, _FLAGS)))
     except FileNotFoundError:
         raise ArtifactError(path, "no such file", "check the path") from None
-    except IsADirectoryError:
-        raise ArtifactError(path, "is a folder", "name a model file in it") from None
+    except _Irregular as error:
+        raise ArtifactError(path, str(error), "name a model file") from None
     except (OSError, ValueError) as error:
-        raise ArtifactError(path, f"cannot be opened ({_reason(error)})", "check the path and its permissions") from None
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return Source(path, descriptor)
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise ArtifactError(path, "is a folder", "name a model file in it")
-    raise ArtifactError(path, "is not a regular file", "copy the model to a file and review that")
+        wrong = f"cannot be opened ({_reason(error)})"
+        raise ArtifactError(path, wrong, "check the path and its permissions") from None
 
 
 def open_beside(model: str, location: str) -> Source:
@@ -102,24 +158,32 @@ def open_beside(model: str, location: str) -> Source:
     of them can make the review read what the model's folder does not hold (CVE-2022-25882, CVE-2024-27318).
     """
     parts = _parts_inside(model, location)
-    folder = os.open(os.path.dirname(model) or ".", os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None
+    opener = partial(_regular, partial(_open_parts, os.path.dirname(model) or ".", parts), most_links=1)
     try:
-        descriptor = _open_parts(folder, parts, Path(model).parent)
+        return Source(os.path.join(os.path.dirname(model), *parts), opener, held=False)
     except FileNotFoundError:
-        raise ArtifactError(
-            model, f"its external data {location!r} is missing", "put the file beside the model"
-        ) from None
+        wrong = f"its external data {quoted(location)} is missing"
+        raise ArtifactError(model, wrong, "put the file beside the model") from None
+    except _Irregular as error:
+        raise _refusal(model, location, str(error)) from None
     except (OSError, ValueError) as error:
-        raise _refusal(model, location, f"cannot be opened without following a link ({_reason(error)})") from None
-    finally:
-        if folder is not None:
-            os.close(folder)
+        raise _refusal(model, location, f"cannot be opened, or lies behind a link ({_reason(error)})") from None
+
+
+class _Irregular(OSError):  # noqa: N818 - a finding, not a failure
+    """What was opened is not the one kind of file that is read."""
+
+
+def _regular(opener: Callable[[], int], most_links: int | None = None) -> int:
+    """The descriptor of a regular file. Raises OSError for a folder, a pipe, a device, or one with many names."""
+    descriptor = opener()
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        what = "has further hard links" if stat.S_ISREG(status.st_mode) else "is not a regular file"
-        raise _refusal(model, location, what)
-    return Source(os.path.join(os.path.dirname(model), *parts), descriptor)
+    if stat.S_ISREG(status.st_mode) and (most_links is None or status.st_nlink <= most_links):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        raise _Irregular("has further hard links")
+    raise _Irregular("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
 
 
 def _parts_inside(model: str, location: str) -> list[str]:
@@ -133,28 +197,27 @@ def _parts_inside(model: str, location: str) -> list[str]:
     return parts
 
 
-def _open_parts(folder: int | None, parts: list[str], parent: Path) -> int:
+def _open_parts(folder: str, parts: list[str]) -> int:
     """Opens each folder on the way in turn, so that none of them can be a link, even one made meanwhile."""
-    if folder is None:  # Windows: no openat; links are refused by resolving the path
-        path = parent.joinpath(*parts)
-        if path.resolve() != parent.resolve().joinpath(*parts):
+    if not hasattr(os, "O_DIRECTORY"):  # Windows: no openat; links are refused by resolving the path
+        path = Path(folder).joinpath(*parts)
+        if path.resolve() != Path(folder).resolve().joinpath(*parts):
             raise OSError("a link")
         return os.open(path, _FLAGS)
-    opened: list[int] = []
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
     try:
         for part in parts[:-1]:
-            folder = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK | os.O_CLOEXEC, dir_fd=folder)
-            opened.append(folder)
-        return os.open(parts[-1], _FLAGS | _NO_LINK, dir_fd=folder)
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK | _CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = inner
+        return os.open(parts[-1], _FLAGS | _NO_LINK, dir_fd=here)
     finally:
-        for descriptor in opened:
-            os.close(descriptor)
+        os.close(here)
 
 
 def _refusal(model: str, location: str, why: str) -> ArtifactError:
-    return ArtifactError(
-        model, f"its external data {location!r} {why}", "store the data in a plain file in the model's own folder"
-    )
+    wrong = f"its external data {quoted(location)} {why}"
+    return ArtifactError(model, wrong, "store the data in a plain file in the model's own folder")
 
 
 def _reason(error: Exception) -> str:

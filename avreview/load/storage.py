@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avreview.artifact import Tensor
 from avreview.errors import ArtifactError
 from avreview.load.dtypes import BITS, byte_length, decode, numpy_dtype
 from avreview.load.source import Source
-from avreview.load.wire import BYTES, VARINT, fields
+from avreview.load.wire import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    WireError,
+    count_varints,
+    decode_varints,
+    fields,
+    text,
+)
+from avreview.load.wording import quoted
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-_SPARSE_LIMIT = 1 << 26  # elements of a sparse tensor that is made dense; ONNX Runtime does so when it loads it
+_PIECE = 1 << 16
 
 
 class RawStorage:
@@ -35,16 +46,41 @@ class RawStorage:
         length = byte_length(self.dtype, self.elements)
         if not length:
             return np.empty(0, numpy_dtype(self.dtype))
+        if BITS[self.dtype] < 8:
+            return _filled(self.chunks(_PIECE), self.dtype, self.elements)
         return decode(np.frombuffer(self.source.map(), np.uint8, length, self.offset), self.dtype, self.elements)
 
     def chunks(self, elements: int) -> Iterator[Array]:
-        left = self.elements
         per_chunk = max(elements // 8 * 8, 8)  # whole bytes, whatever the type
         length = byte_length(self.dtype, self.elements)
+        left = self.elements
         for raw in self.source.chunks(self.offset, length, byte_length(self.dtype, per_chunk)):
-            taken = min(left, len(raw) * 8 // BITS[self.dtype])
-            yield decode(raw, self.dtype, taken)
-            left -= taken
+            part = decode(raw, self.dtype, min(left, len(raw) * 8 // BITS[self.dtype]))
+            left -= len(part)
+            yield from _sliced(part, elements)
+
+    def part(self, start: int, count: int) -> Array:
+        first = start // 8 * 8  # of whole bytes, whatever the type
+        stop = min(start + count, self.elements)
+        begin, end = byte_length(self.dtype, first), byte_length(self.dtype, stop)
+        return decode(self.source.copy(self.offset + begin, end - begin), self.dtype, stop - first)[start - first :]
+
+
+def _filled(chunks: Iterator[Array], dtype: str, elements: int) -> Array:
+    """All elements of a storage that cannot be mapped."""
+    import numpy as np
+
+    flat = np.empty(elements, numpy_dtype(dtype))
+    done = 0
+    for part in chunks:
+        flat[done : done + len(part)] = part
+        done += len(part)
+    return flat
+
+
+def _sliced(flat: Array, elements: int) -> Iterator[Array]:
+    for start in range(0, len(flat), elements):
+        yield flat[start : start + elements]
 
 
 class _InMemory:
@@ -54,90 +90,99 @@ class _InMemory:
         raise NotImplementedError
 
     def chunks(self, elements: int) -> Iterator[Array]:
-        flat = self.array()
-        for start in range(0, len(flat), elements):
-            yield flat[start : start + elements]
+        return _sliced(self.array(), elements)
+
+    def part(self, start: int, count: int) -> Array:
+        return self.array()[start : start + count]
 
 
-class NumberStorage:
+class NumberStorage(_InMemory):
     """Elements in a protobuf number field (`int32_data`, `int64_data`, …) of the tensor message at `start:end`.
 
-    16-bit floats and everything up to 32 bits are held as integers of the same bits in `int32_data`.
+    The field may come packed, one by one, or both. 16-bit floats and everything up to 32 bits are held as integers
+    of the same bits in `int32_data`, a complex number as two floats.
     """
 
-    def __init__(self, source: Source, start: int, end: int, number: int, dtype: str, elements: int) -> None:
+    def __init__(self, source: Source, span: tuple[int, int], number: int, dtype: str, elements: int) -> None:
         self._source = source
-        self._where = (start, end, number)
+        self._span = span
+        self._number = number
         self._dtype = dtype
         self._elements = elements
-        self._fixed = {"float32": 4, "complex64": 4, "float64": 8, "complex128": 8}.get(dtype, 0)
+        self._loose = {4: FIXED32, 10: FIXED64}.get(number, VARINT)  # the wire type of a number alone
+        self._width = {4: 4, 10: 8}.get(number, 0)  # bytes of a number, 0 for a varint
 
     def array(self) -> Array:
-        import numpy as np
-
-        parts = [part.copy() for part in self.chunks(_PIECE)]
-        return np.concatenate(parts) if parts else np.empty(0, numpy_dtype(self._dtype))
+        return _filled(self.chunks(_PIECE), self._dtype, self._elements)
 
     def chunks(self, elements: int) -> Iterator[Array]:
-        for numbers in self._numbers(max(elements, 8)):
-            yield self._as_elements(numbers)
+        left = self._elements
+        for numbers in self._numbers(_PIECE):
+            part = self._as_elements(numbers)[:left]
+            left -= len(part)
+            yield from _sliced(part, elements)
+
+    def count(self) -> int:
+        """How many numbers the field holds. Raises WireError when it is none, or splits a complex number."""
+        numbers = 0
+        for kind, a, b in self._occurrences():
+            held = self._held(a, b) if kind == BYTES else 1
+            if kind == BYTES and (held % 2 or numbers % 2) and self._dtype.startswith("complex"):
+                raise WireError("half a complex number")
+            numbers += held
+        return numbers
+
+    def _held(self, start: int, end: int) -> int:
+        if self._width:
+            if (end - start) % self._width:
+                raise WireError(f"{end - start} bytes of {self._width}-byte numbers")
+            return (end - start) // self._width
+        return sum(count_varints(piece)[0] for piece in self._pieces(start, end))
+
+    def _pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """Packed varints in pieces of whole ones."""
+        while start < end:
+            piece = self._source.read(start, min(_PIECE, end - start))
+            used = count_varints(piece)[1]
+            if not used:
+                raise WireError(f"a number that does not end at byte {end}")
+            yield piece[:used]
+            start += used
+
+    def _occurrences(self) -> Iterator[tuple[int, int, int]]:
+        for number, kind, a, b in fields(self._source.map(), *self._span):
+            if number == self._number and kind in (BYTES, self._loose):
+                yield kind, a, b
 
     def _numbers(self, most: int) -> Iterator[Array]:
-        """The field's numbers, bit for bit, at most about `most` at a time."""
+        """The field's numbers as unsigned integers, bit for bit, an even number and at most `most` at a time."""
         import numpy as np
 
-        start, end, number = self._where
+        buffer = self._source.map()
         loose: list[int] = []
-        for field, kind, a, b in fields(self._source.map(), start, end):
-            if field != number:
-                continue
-            if kind == VARINT:
-                loose.append(a)
-            if loose and (kind != VARINT or len(loose) == most):
+        for kind, a, b in self._occurrences():
+            if kind != BYTES:
+                loose.append(a if kind == VARINT else int.from_bytes(buffer[a:b], "little"))
+            if loose and (kind == BYTES or len(loose) == most):
                 yield np.array(loose, np.uint64)
                 loose.clear()
-            if kind == BYTES and not self._fixed:
-                yield from _packed_varints(self._source, a, b, most)
-            elif kind != VARINT:
-                for raw in self._source.chunks(a, b - a, most * self._fixed):
-                    yield raw[: len(raw) // self._fixed * self._fixed].view(f"<u{self._fixed}")
+            if kind == BYTES and self._width:
+                for raw in self._source.chunks(a, b - a, most * self._width):
+                    yield raw.view(f"<u{self._width}")
+            elif kind == BYTES:
+                yield from map(decode_varints, self._pieces(a, b))
         if loose:
             yield np.array(loose, np.uint64)
 
-    def count(self) -> int:
-        """How many elements the field really holds."""
-        return sum(len(part) for part in self.chunks(_PIECE))
-
     def _as_elements(self, numbers: Array) -> Array:
-        dtype = numpy_dtype(self._dtype)
-        if self._fixed:
-            return numbers.view(dtype)
-        if BITS[self._dtype] < 8:  # several elements in each number's low byte
-            return decode(numbers.astype("uint8"), self._dtype, len(numbers) * 8 // BITS[self._dtype])
-        return numbers.astype(f"u{dtype.itemsize}").view(dtype)
-
-
-_PIECE = 1 << 16
-
-
-def _packed_varints(source: Source, start: int, end: int, most: int) -> Iterator[Array]:
-    """Packed varints as uint64, without a Python loop over them.
-
-    Byte k of a varint adds (byte & 127) << 7k; where a varint ends follows from the bytes without a high bit.
-    """
-    import numpy as np
-
-    while start < end:
-        raw = np.frombuffer(source.read(start, min(most, end - start)), np.uint8)
-        ends = np.flatnonzero(raw < 0x80)
-        if not len(ends) or len(raw) == 0:
-            return  # a number that never ends: the count of elements will not fit the tensor's shape
-        starts = np.concatenate(([0], ends[:-1] + 1))
-        used = int(ends[-1]) + 1
-        place = np.arange(used) - np.repeat(starts, ends - starts + 1)
-        payload = (raw[:used] & 0x7F).astype(np.uint64) << np.minimum(7 * place, 63).astype(np.uint64)
-        yield np.add.reduceat(payload, starts)
-        start += used
+        dtype, bits = numpy_dtype(self._dtype), BITS[self._dtype]
+        if self._width:
+            return numbers.astype(f"<u{self._width}", copy=False).view(dtype)
+        if bits in (2, 4):  # several elements in each number's low byte
+            return decode(numbers.astype("uint8"), self._dtype, len(numbers) * 8 // bits)
+        if self._dtype == "bool":
+            return numbers.astype(bool)
+        return numbers.astype(f"<u{dtype.itemsize}").view(dtype)
 
 
 class ValueStorage(_InMemory):
@@ -154,12 +199,24 @@ class ValueStorage(_InMemory):
 
 
 class TextStorage(_InMemory):
-    """Strings. No rule reads them."""
+    """Strings, as an array of Python's."""
+
+    def __init__(self, strings: Callable[[], Sequence[str]]) -> None:
+        self._strings = strings
 
     def array(self) -> Array:
         import numpy as np
 
-        return np.empty(0, object)
+        strings = self._strings()
+        held = np.empty(len(strings), object)
+        held[:] = strings
+        return held
+
+
+def strings(source: Source, span: tuple[int, int]) -> list[str]:
+    """The `string_data` of the tensor message at `span`."""
+    buffer = source.map()
+    return [text(buffer, a, b) for number, kind, a, b in fields(buffer, *span) if number == 6 and kind == BYTES]
 
 
 class SparseStorage(_InMemory):
@@ -175,12 +232,15 @@ class SparseStorage(_InMemory):
         import numpy as np
 
         elements = math.prod(self._shape)
-        if elements > _SPARSE_LIMIT:
-            raise ArtifactError(self._path, "a sparse tensor is too large to be made dense", "store it dense")
         places = self._indices.read().astype(np.int64)
+        limits = self._shape if places.ndim == 2 else (elements,)
+        if places.size and ((places < 0) | (places.reshape(-1, len(limits)) >= limits).reshape(places.shape)).any():
+            wrong = f"sparse tensor {quoted(self._values.name)} has elements outside its shape"
+            raise ArtifactError(self._path, wrong, "export the model again")
         if places.ndim == 2:
-            places = np.ravel_multi_index(tuple(places.T), self._shape, mode="clip")
+            strides = [math.prod(self._shape[axis + 1 :]) for axis in range(len(self._shape))]
+            places = places @ np.array(strides, np.int64)
         values = self._values.read()
         dense = np.zeros(elements, values.dtype)
-        dense[np.clip(places, 0, max(elements - 1, 0))] = values
+        dense[places] = values
         return dense

@@ -7,14 +7,22 @@ Format: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-import struct
+import re
+import sys
+from array import array
 from collections.abc import Iterator
 from mmap import mmap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Buffer = bytes | mmap
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 100  # of nested messages; protobuf's own limit, so that what it rejects is rejected here
+
+_MANY = 1 << 12  # bytes of packed numbers from which decoding them all at once pays for numpy
 
 
 class WireError(Exception):
@@ -43,7 +51,7 @@ def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int
                 length, position = varint(buffer, position - 1, end)
             stop = position + length
             if stop > end:
-                raise WireError(f"a field at byte {position} claims {length} bytes where {end - position} are left")
+                raise WireError(f"byte {position} begins a field of {length} bytes where {end - position} are left")
             yield key >> 3, BYTES, position, stop
             position = stop
         elif kind == VARINT:
@@ -86,16 +94,59 @@ def text(buffer: Buffer, start: int, end: int) -> str:
     return buffer[start:end].decode("utf-8", "surrogateescape")
 
 
-def packed_varints(buffer: Buffer, kind: int, a: int, b: int) -> Iterator[int]:
-    """The int64 values of a repeated field's occurrence, packed or not."""
-    if kind == VARINT:
-        yield signed(a)
-        return
-    while a < b:
-        value, a = varint(buffer, a, b)
-        yield signed(value)
+def packed_varints(buffer: Buffer, start: int, end: int) -> array[int]:
+    """The packed varints in `buffer[start:end]`, as int64."""
+    numbers = array("q")
+    if end - start >= _MANY:
+        packed = buffer[start:end]
+        if count_varints(packed)[1] != len(packed):
+            raise WireError(f"a number that does not end at byte {end}")
+        numbers.frombytes(decode_varints(packed).tobytes())
+        return numbers
+    while start < end:
+        value, start = varint(buffer, start, end)
+        numbers.append(signed(value))
+    return numbers
 
 
-def packed_floats(buffer: Buffer, a: int, b: int) -> tuple[float, ...]:
-    """The float32 values of a repeated field's occurrence, packed or not."""
-    return struct.unpack(f"<{(b - a) // 4}f", buffer[a : b - (b - a) % 4])
+def packed_floats(buffer: Buffer, start: int, end: int) -> array[float]:
+    """The float32 values in `buffer[start:end]`."""
+    if (end - start) % 4:
+        raise WireError(f"a list of float32 at byte {start} has {end - start} bytes")
+    numbers = array("f", buffer[start:end])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+_CONTINUED = bytes(range(0x80, 0x100))  # the bytes of a varint that others follow
+_OVERLONG = re.compile(rb"[\x80-\xff]{10}")
+
+
+def count_varints(packed: bytes) -> tuple[int, int]:
+    """How many varints end in these bytes, and how many bytes those take. Python looks at none of them itself.
+
+    Raises WireError for a varint of more than ten bytes.
+    """
+    ends = packed.translate(None, _CONTINUED)
+    if len(ends) < len(packed) and _OVERLONG.search(packed):
+        raise WireError("a number of more than ten bytes")
+    return len(ends), packed.rfind(ends[-1:]) + 1 if ends else 0
+
+
+def decode_varints(packed: bytes) -> np.ndarray[Any, Any]:
+    """Whole packed varints as uint64, without a Python loop over them.
+
+    Byte k of a varint adds (byte & 127) << 7k; where a varint ends follows from the bytes without a high bit.
+    """
+    import numpy as np
+
+    raw = np.frombuffer(packed, np.uint8)
+    ends = np.flatnonzero(raw < 0x80)
+    if len(ends) == len(raw):
+        return raw.astype(np.uint64)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    place = np.arange(len(raw)) - np.repeat(starts, ends - starts + 1)
+    payload = (raw & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
+    sums: np.ndarray[Any, Any] = np.add.reduceat(payload, starts)
+    return sums

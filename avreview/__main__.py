@@ -1,0 +1,5 @@
+"""`python -m avreview`."""
+
+from avreview.cli.main import main
+
+main()

@@ -1,0 +1,105 @@
+"""Question 4: are train/eval modes tested after export?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avreview.artifact import Artifact
+from avreview.checks.words import count, listed
+from avreview.engine.checks import AnswerText, Violation, answer, check
+from avreview.engine.review import Location
+from avreview.facts.batch_axis import BatchAxis
+from avreview.facts.export_mode import ExportMode
+from avreview.facts.graphs import the_graph
+from avreview.facts.modules import locate
+from avreview.facts.output_activations import OutputActivations
+from avreview.facts.randomness import Randomness
+
+
+@check("AV401")
+def random_operator_in_export(randomness: Randomness) -> Iterator[Violation]:
+    """Randomness at inference that is no plain dropout: drop path, noise, sampling."""
+    drop_paths = [dropout for dropout in randomness.active if dropout.per_sample]
+    found = [*drop_paths, *randomness.others]
+    if not found:
+        return
+    operators = [dropout.evidence for dropout in drop_paths] + [node.node.op for node in randomness.others]
+    kinds = [f"{len(drop_paths)} stochastic depth"] * bool(drop_paths)
+    kinds += [f"{len(randomness.others)} noise or sampling"] * bool(randomness.others)
+    yield Violation(
+        at=found[0].location(randomness.artifact),
+        also=[entry.location(randomness.artifact) for entry in found[1:]],
+        message=f"The export draws random numbers at inference ({', '.join(kinds)}).",
+        observed={"operators": listed(dict.fromkeys(operators)), "places": len(found)},
+        expected={"random_operators": 0},
+    )
+
+
+@check("AV409")
+def no_parity_evidence(artifact: Artifact) -> Iterator[Violation]:
+    """An export that this review did not compare with its source."""
+    the_graph(artifact)
+    yield Violation(
+        at=Location(artifact.provenance.path),
+        message="Nothing given shows that the export computes what the trained model computes.",
+        observed={"outputs_compared": 0},
+        expected={"outputs_compared": "all, with the source model in eval mode, on the same inputs"},
+    )
+
+
+@check("AV410")
+def fixed_batch_baked_in(artifact: Artifact, batch: BatchAxis) -> Iterator[Violation]:
+    """A constant target shape that fixes the batch axis although the input declares it as dynamic."""
+    if batch.baked:
+        first = batch.baked[0]
+        path = artifact.provenance.path
+        yield Violation(
+            at=locate(path, first.node),
+            also=[locate(path, baked.node) for baked in batch.baked[1:]],
+            message=f"{count(len(batch.baked), 'node')} fix the batch size although the input declares it as dynamic.",
+            observed={"operator": first.node.op, "target_shape": list(first.target)},
+            expected={"first_extent": "0 or -1"},
+        )
+
+
+@check("AV411")
+def repeated_output_activation(artifact: Artifact, outputs: OutputActivations) -> Iterator[Violation]:
+    """A sigmoid or softmax of a sigmoid or softmax."""
+    for repeated in outputs.repeated:
+        yield Violation(
+            at=locate(artifact.provenance.path, repeated.second),
+            also=[locate(artifact.provenance.path, repeated.first)],
+            message=f"{repeated.second.op} is applied to what {repeated.first.op} has already squashed.",
+            observed={"first": repeated.first.op, "second": repeated.second.op},
+            expected={"squashing_operators": 1},
+        )
+
+
+@check("AV413")
+def exported_in_training_mode(artifact: Artifact, mode: ExportMode) -> Iterator[Violation]:
+    """The exporter's record says that norms updated their statistics: the model was in train()."""
+    if not mode.mutated and not mode.nodes:
+        return
+    path = artifact.provenance.path
+    places = [Location(path, module=module) for module in mode.modules]
+    places = places or [locate(path, node) for node in mode.nodes]
+    yield Violation(
+        at=places[0],
+        also=places[1:],
+        message=f"The model was in train() when it was exported: {count(len(places), 'norm')} updated its statistics.",
+        observed={"mutated_buffers": len(mode.mutated), "training_operators": len(mode.nodes)},
+        expected={"mutated_buffers": 0, "training_operators": 0},
+    )
+
+
+@answer(4)
+def are_modes_tested(artifact: Artifact, randomness: Randomness) -> AnswerText:
+    """Says what the file itself shows of its mode; parity needs the source beside it."""
+    the_graph(artifact)
+    active = len(randomness.active) + len(randomness.others)
+    shown = (
+        f"{count(active, 'operator')} still work as in training" if active else "No operator is left in training mode"
+    )
+    return AnswerText(f"{shown}; the export was not compared with its source.")
+
+

@@ -1,0 +1,163 @@
+"""Question 5: are normalization stats frozen, synced, or recalibrated?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from avreview.checks.words import count, listed, shown_floats
+from avreview.engine.cards import Thresholds
+from avreview.engine.checks import AnswerText, Violation, answer, check
+from avreview.engine.resolve import NotApplicable
+from avreview.engine.review import Location, Severity
+from avreview.facts.initialization import Initializations
+from avreview.facts.layers import Layer, Layers
+from avreview.facts.norm_health import NormHealth, channels_where
+from avreview.facts.norm_prediction import NormPredictions
+from avreview.facts.norms import Norm, NormLayers
+
+
+@check("AV501")
+def norm_stats_never_updated(
+    norms: NormLayers, layers: Layers, health: NormHealth, inits: Initializations, limits: Thresholds
+) -> Iterator[Violation]:
+    """Running statistics or an affine part as they were created, also where the norm was folded away."""
+    folded = [layer for layer in layers.all if layer.folded_norm]
+    if not health.all and not folded:
+        raise NotApplicable("the model has no norm with running statistics")
+    if inits.wholly_untrained:
+        return
+    tolerance = limits.reset_tolerance
+    untouched = [entry.norm for entry in health.all if entry.statistics_are_initial(tolerance)]
+    initial = [entry.norm for entry in health.all if entry.affine_is_initial(tolerance) and entry.norm not in untouched]
+    if len(health.all) - len(untouched) - len(initial) < limits.min_trained_norms:
+        initial = []
+    zero_bias = [layer for layer in folded if _folded_without_shift(layer)]
+    places = [entry.location(norms.artifact) for entry in (*untouched, *initial, *zero_bias)]
+    if places:
+        yield Violation(
+            at=places[0],
+            also=places[1:],
+            message=f"{count(len(places), 'batch norm')} still {'has' if len(places) == 1 else 'have'} "
+            "the statistics or the scale and shift it was created with.",
+            observed={
+                "mean_0_variance_1": len(untouched),
+                "gamma_1_beta_0": len(initial),
+                "folded_with_zero_shift": len(zero_bias),
+                "of": len(health.all) + len(folded),
+            },
+            expected={"untouched": 0},
+        )
+
+
+def _folded_without_shift(layer: Layer) -> bool:
+    """A folded norm leaves β − μγ/σ as bias: 0 in every channel only when mean and shift both are."""
+    if layer.bias is None:
+        return not layer.node.input(2)
+    return bool(layer.bias.tensor.size) and not layer.bias.read().any()
+
+
+@check("AV502")
+def norm_stats_degenerate(norms: NormLayers, health: NormHealth, limits: Thresholds) -> Iterator[Violation]:
+    """Variances that no data gives, and channels that are dead or blown up."""
+    if not health.all:
+        raise NotApplicable("the model has no norm with running statistics")
+    for entry in health.all:
+        variance = entry.variance
+        yield from _degenerate(norms, entry.norm, variance < 0, "negative variance", None)
+        yield from _degenerate(norms, entry.norm, variance == 0, "variance of exactly 0", None)
+        if entry.is_half:
+            tiny = (variance > 0) & (variance < limits.fp16_underflow)
+            large = variance > limits.fp16_overflow
+            yield from _degenerate(norms, entry.norm, tiny | large, "variance outside float16", Severity.WARNING)
+        dead = (abs(entry.gamma) <= limits.dead_gamma) & (variance < limits.dead_variance) & (variance > 0)
+        frozen = (variance > 0) & (variance <= limits.dead_input_variance) & ~dead
+        yield from _degenerate(norms, entry.norm, dead, "dead channel", Severity.NOTE)
+        yield from _degenerate(norms, entry.norm, frozen, "constant input", Severity.NOTE)
+        alive = (variance > 0) & ~dead & ~frozen
+        gain = alive & (abs(entry.gamma) / entry.deviation > limits.max_gain)
+        shift = alive & (abs(entry.mean) / entry.deviation > limits.max_mean_to_std)
+        yield from _degenerate(norms, entry.norm, gain, f"gain over {limits.max_gain:g}", Severity.NOTE)
+        yield from _degenerate(norms, entry.norm, shift, "mean far outside its deviation", Severity.NOTE)
+
+
+def _degenerate(
+    norms: NormLayers, norm: Norm, where: object, what: str, severity: Severity | None
+) -> Iterator[Violation]:
+    channels = channels_where(where)
+    if channels:
+        yield Violation(
+            at=norm.location(norms.artifact, norm.variance.name if norm.variance is not None else None),
+            message=f"{count(len(channels), 'channel')} with {what}.",
+            observed={"problem": what, "channels": channels[:16], "number": len(channels)},
+            expected={"number": 0},
+            severity=severity,
+        )
+
+
+@check("AV504")
+def norm_eps_or_momentum_unusual(norms: NormLayers, health: NormHealth, limits: Thresholds) -> Iterator[Violation]:
+    """An eps that the precision rounds away, a momentum that freezes or forgets the statistics."""
+    every = norms.some(norms.all, "normalization layers")
+    small: dict[float, list[Norm]] = {}
+    momenta: dict[float, list[Norm]] = {}
+    for norm in every:
+        floor = limits.fp16_eps_floor if health.half(norm) else limits.fp32_eps_floor
+        if norm.eps is not None and norm.eps < floor:
+            small.setdefault(norm.eps, []).append(norm)
+        if norm.momentum is not None and 1 - norm.momentum in (limits.frozen_momentum, limits.last_batch_momentum):
+            momenta.setdefault(norm.momentum, []).append(norm)
+    for eps, found in small.items():
+        message = f"{count(len(found), 'norm')} with an eps of {eps:.3g}, under what the precision resolves."
+        yield _setting(norms, found, message, {"eps": shown_floats(eps)}, {"eps": "1e-5 or so"})
+    for momentum, found in momenta.items():
+        what = "never updates its statistics" if momentum == 1 else "keeps the statistics of the last batch alone"
+        yield _setting(
+            norms, found, f"{count(len(found), 'batch norm')} with a momentum that {what}.",
+            {"onnx_momentum": momentum, "pytorch_momentum": "0 or None" if momentum == 1 else 1.0},
+            {"pytorch_momentum": "between 0 and 1"},
+        )  # fmt: skip
+
+
+def _setting(
+    norms: NormLayers, found: Sequence[Norm], message: str, observed: dict[str, object], expected: dict[str, object]
+) -> Violation:
+    places: list[Location] = [norm.location(norms.artifact) for norm in found]
+    return Violation(at=places[0], also=places[1:], message=message, observed=observed, expected=expected)
+
+
+@check("AV509")
+def norm_stats_inconsistent(norms: NormLayers, predictions: NormPredictions, limits: Thresholds) -> Iterator[Violation]:
+    """A stored running mean that the norm in front of it does not predict."""
+    judged = [entry for entry in predictions.all if entry.channels >= limits.min_channels]
+    if not judged:
+        raise NotApplicable("no two batch norms follow one another with only a layer and an activation between")
+    for entry in judged:
+        if entry.correlation < limits.warning_correlation:
+            yield Violation(
+                at=entry.norm.location(norms.artifact, entry.norm.mean.name if entry.norm.mean else None),
+                also=[entry.before.location(norms.artifact)],
+                message="The stored running mean is not the one that the norm before it predicts.",
+                observed={"correlation": round(entry.correlation, 3), "channels": entry.channels},
+                expected={"correlation": f"at least {limits.warning_correlation:g}"},
+                severity=None if entry.correlation < limits.error_correlation else Severity.WARNING,
+            )
+
+
+@answer(5)
+def what_state_are_statistics_in(norms: NormLayers, layers: Layers, health: NormHealth) -> AnswerText:
+    """Says how many norms keep statistics and what the file shows of them."""
+    folded = sum(layer.folded_norm is True for layer in layers.all)
+    words = []
+    if health.all:
+        low, high = health.variance_range
+        words.append(f"{count(len(health.all), 'norm')} keep running statistics, variances {low:.2g} to {high:.2g}")
+    if folded:
+        words.append(f"{count(folded, 'batch norm')} folded into the layer before, so that its statistics are gone")
+    if not words:
+        kinds = listed(dict.fromkeys(norm.kind for norm in norms.all))
+        words.append(f"no norm keeps running statistics ({kinds})" if kinds else "the model has no normalization layer")
+    sentence = "; ".join(words)
+    return AnswerText(
+        f"{sentence[:1].upper()}{sentence[1:]}. An export does not show whether they were synced or recalibrated.",
+        [entry.row() for entry in health.all],
+    )

@@ -1,0 +1,61 @@
+"""The command line's entry: what goes wrong becomes one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from avreview.cli import check, explain, rules, schema
+from avreview.errors import AvreviewError
+
+# Typer as it comes imports rich for its help; plain help starts three times as fast.
+app = typer.Typer(
+    name="avreview",
+    help="The model-review linter for autonomous-vehicle perception: nine questions, answered from the artifacts.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("check")(check.check)
+app.command("rules")(rules.rules)
+app.command("explain")(explain.explain)
+app.command("schema")(schema.schema)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from avreview import __version__
+
+        typer.echo(f"avreview {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 nothing found, 1 findings, 2 the review could not be done."""
+    try:
+        app()
+    except AvreviewError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("out of memory")
+    except BrokenPipeError:  # the reader of our output went away; nothing is left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
+
+
+def _fail(message: str) -> None:
+    from avreview.cli.output import complain
+
+    complain(message)
+    sys.exit(2)

@@ -1,0 +1,29 @@
+"""`avreview rules`: the catalogue."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import Annotated
+
+import typer
+
+
+class Format(str, enum.Enum):
+    """How the catalogue is written."""
+
+    TERMINAL = "terminal"
+    YAML = "yaml"
+    JSON = "json"
+
+
+def rules(
+    format: Annotated[  # noqa: A002 - the option's name
+        Format, typer.Option("--format", "-f", help="How the catalogue is written.")
+    ] = Format.TERMINAL,
+) -> None:
+    """List every rule, grouped by the question it helps to answer."""
+    from avreview.engine.cards import catalogue
+    from avreview.report.catalogue import write_rules
+
+    write_rules(catalogue(), sys.stdout, format=format.value)

@@ -1,0 +1,110 @@
+"""Where the batch axis of a graph goes, and where an example's batch size is baked in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avreview.artifact import Artifact, Graph, Node
+from avreview.engine.resolve import NotApplicable, fact
+from avreview.facts.graphs import the_graph
+from avreview.facts.shapes import Shapes
+from avreview.facts.weights import Constants
+
+# What keeps the first axis of its first input as the first axis of its result.
+_KEEPS_FIRST = frozenset({
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Conv", "ConvTranspose", "CumSum",
+    "DepthToSpace", "DequantizeLinear", "Div", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu", "GlobalAveragePool",
+    "GlobalMaxPool", "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
+    "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "MaxPool", "Mish", "Mul", "Neg", "PRelu",
+    "Pad", "Pow", "QuantizeLinear", "Reciprocal", "Relu", "Resize", "Round", "Selu", "Sigmoid", "Softmax", "Softplus",
+    "SpaceToDepth", "Sqrt", "Sub", "Tanh", "Upsample",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BakedBatch:
+    """A node that fixes the first axis of a tensor whose first axis is the dynamic batch."""
+
+    node: Node
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAxis:
+    """The places where a dynamic batch meets a fixed size."""
+
+    baked: Sequence[BakedBatch]
+
+
+@fact
+def batch_axis(artifact: Artifact, constants: Constants, shapes: Shapes) -> BatchAxis:
+    """Follows the dynamic first axis of the inputs through the graph. NotApplicable when every batch is fixed."""
+    graph = the_graph(artifact)
+    carries = {info.name for info in graph.inputs if info.dims and not _is_fixed(info.dims[0]) and len(info.dims) > 1}
+    if not carries:
+        raise NotApplicable("no input declares its first axis as dynamic")
+    baked = []
+    for node in graph.nodes:
+        if node.domain or not node.outputs or not any(key in carries for key in node.inputs):
+            continue
+        if node.op in ("Reshape", "Expand"):
+            target = constants.integers(node.input(1))
+            if target and _bakes(node, target, carries, shapes):
+                baked.append(BakedBatch(node, target))
+            elif node.input(0) in carries and (not target or (target[0] in (0, -1) and _keeps(node, target, shapes))):
+                carries.add(node.outputs[0])  # a target computed from shapes follows the batch
+        elif _carries_on(graph, node, carries, shapes):
+            carries.add(node.outputs[0])
+    return BatchAxis(baked)
+
+
+def _is_fixed(extent: int | str | None) -> bool:
+    return isinstance(extent, int) and extent >= 0
+
+
+def _bakes(node: Node, target: tuple[int, ...], carries: set[str], shapes: Shapes) -> bool:
+    if node.input(0) not in carries or target[0] < 1:
+        return False
+    if node.op == "Expand":  # a 1 in front leaves the axis as it is; a longer target puts a new axis in front
+        return target[0] > 1 and len(target) == (shapes.rank(node.input(0)) or 0)
+    return True
+
+
+def _keeps(node: Node, target: tuple[int, ...], shapes: Shapes) -> bool:
+    """A reshape to (-1, …) keeps the batch only when it merges nothing into it: when the sizes behind agree."""
+    if node.op == "Expand" or target[0] == 0:
+        return True
+    dims = shapes.dims(node.input(0))
+    if dims is None or any(not isinstance(extent, int) for extent in dims[1:]):
+        return False
+    before = after = 1
+    for extent in dims[1:]:
+        before *= extent if isinstance(extent, int) else 0
+    for place, extent in enumerate(target[1:], 1):
+        after *= extent if extent else dims[place] if place < len(dims) and isinstance(dims[place], int) else 0  # type: ignore[operator]
+    return before == after
+
+
+def _carries_on(graph: Graph, node: Node, carries: set[str], shapes: Shapes) -> bool:
+    if node.op in _KEEPS_FIRST:
+        ranks = [shapes.rank(key) for key in node.inputs if key]
+        if node.input(0) in carries:
+            longest = max((rank for rank in ranks if rank is not None), default=0)
+            return len(node.inputs) == 1 or (shapes.rank(node.input(0)) or 0) >= longest or node.op not in _TWO_SIDED
+        return node.op in _TWO_SIDED and all(
+            shapes.rank(key) == ranks[0] for key in node.inputs if key in carries
+        )
+    if node.op == "Concat":
+        return int(node.attributes.get("axis", 0)) != 0 and node.input(0) in carries
+    if node.op == "Transpose":
+        order = node.attributes.get("perm")
+        return bool(order) and order[0] == 0 and node.input(0) in carries
+    if node.op == "Flatten":
+        return node.attributes.get("axis", 1) == 1 and node.input(0) in carries
+    if node.op in ("Gemm", "MatMul"):
+        return node.input(0) in carries and not node.attributes.get("transA")
+    return False
+
+
+_TWO_SIDED = frozenset({"Add", "Div", "Mul", "Pow", "Sub"})

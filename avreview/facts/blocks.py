@@ -1,0 +1,42 @@
+"""Blocks of a weight layer, a norm and an activation, by the order of the last two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avreview.artifact import Artifact
+from avreview.engine.resolve import fact
+from avreview.facts.activations import ActivationFinder
+from avreview.facts.graphs import the_graph
+from avreview.facts.layers import Layer, Layers
+from avreview.facts.norms import NormLayers
+
+_GATES = ("sigmoid", "hardsigmoid", "softmax", "log_softmax")
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Layers whose result goes through exactly one norm and one activation, undivided."""
+
+    artifact: str
+    before: Sequence[Layer]  # norm, then activation
+    after: Sequence[Layer]  # activation, then norm
+
+
+@fact
+def blocks(artifact: Artifact, layers: Layers, norms: NormLayers, activations: ActivationFinder) -> Blocks:
+    """Sorts the layers by the order in which norm and activation follow them."""
+    graph = the_graph(artifact)
+    before, after = [], []
+    for layer in layers.weighted:
+        if layer.activation is None or layer.activation.name in _GATES:
+            continue
+        if layer.norm is not None:
+            before.append(layer)
+            continue
+        readers = graph.consumers.get(layer.activation.output, ())
+        norm = norms.by_input.get(layer.activation.output)
+        if norm is not None and len(readers) == 1 and activations.after(norm.output) is None:
+            after.append(layer)
+    return Blocks(artifact.provenance.path, before, after)

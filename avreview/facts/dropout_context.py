@@ -1,0 +1,77 @@
+"""What stands around a dropout: the dense layers next to it, the norm behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avreview.artifact import Artifact, Graph, Node
+from avreview.engine.resolve import fact
+from avreview.facts.graphs import the_graph
+from avreview.facts.layers import Layers
+from avreview.facts.norms import RUNNING, Norm, NormLayers
+from avreview.facts.randomness import Dropout
+
+_DENSE = ("Gemm", "MatMul")
+_STEPS = 4  # nodes between a dropout and the dense layer it belongs to: activation, bias, reshape
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutContext:
+    """The neighbourhood of dropouts in the graph."""
+
+    graph: Graph
+    layers: Layers
+    norms: NormLayers
+
+    def dense_width(self, node: Node) -> int:
+        """The largest number of inputs or outputs of the dense layers directly around a node; 0 without one."""
+        before = self._nearest(node, forward=False)
+        after = self._nearest(node, forward=True)
+        return max((max(layer.fan_in, layer.units) for layer in (before, after) if layer is not None), default=0)
+
+    def _nearest(self, node: Node, *, forward: bool) -> _DenseLayer | None:
+        for _ in range(_STEPS):
+            if forward:
+                readers = self.graph.consumers.get(node.outputs[0], ())
+                following = readers[0] if readers else None
+            else:
+                following = self.graph.producer.get(node.input(0))
+            if following is None:
+                return None
+            layer = self.layers.by_node.get(following.index)
+            if layer is not None:
+                return _DenseLayer(layer.fan_in, layer.units) if layer.kind in _DENSE else None
+            node = following
+        return None
+
+    def next_batch_norm(self, dropout: Dropout, most_layers: int) -> Norm | None:
+        """The running-statistics batch norm that a dropout's signal reaches first, or None.
+
+        Any other norm ends the search: it measures at inference what it divides by.
+        """
+        waiting, seen = [(dropout.output, 0)], {dropout.output}
+        while waiting:
+            key, passed = waiting.pop(0)
+            norm = self.norms.by_input.get(key)
+            if norm is not None:
+                if norm.kind == "BatchNorm" and norm.statistics == RUNNING:
+                    return norm
+                continue
+            for node in self.graph.consumers.get(key, ()):
+                further = passed + (node.index in self.layers.by_node)
+                if further <= most_layers and node.outputs and node.outputs[0] not in seen and node.op != "Shape":
+                    seen.add(node.outputs[0])
+                    waiting.append((node.outputs[0], further))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _DenseLayer:
+    fan_in: int
+    units: int
+
+
+@fact
+def dropout_context(artifact: Artifact, layers: Layers, norms: NormLayers) -> DropoutContext:
+    """The graph around its dropouts."""
+    return DropoutContext(the_graph(artifact), layers, norms)

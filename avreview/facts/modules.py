@@ -1,0 +1,63 @@
+"""The source module that each node came from, as its exporter recorded it."""
+
+from __future__ import annotations
+
+import ast
+
+from avreview.artifact import Node
+from avreview.engine.review import Location
+
+_SCOPES = "pkg.torch.onnx.name_scopes"  # the PyTorch 2 exporter: "['', 'neck', 'neck.bn3', 'batch_norm']"
+_PARAMETERS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_quantized", ".kernel", ".gamma", ".beta")
+
+
+def module_path(node: Node) -> str | None:
+    """The dotted path of the module that `node` was written for, or None where the file does not tell.
+
+    From the PyTorch 2 exporter's metadata, or from node paths: TorchScript's `/neck/neck.bn3/BatchNormalization`,
+    TensorFlow's `model/dense/MatMul`.
+    """
+    scopes = node.metadata.get(_SCOPES)
+    if scopes:
+        return _from_scopes(scopes)
+    return _from_name(node.name)
+
+
+def _from_scopes(scopes: str) -> str | None:
+    try:
+        names = ast.literal_eval(scopes)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return next((name for name in reversed(names[:-1]) if name), None)
+
+
+def _from_name(name: str) -> str | None:
+    if "/" not in name:
+        return None
+    if not name.startswith("/"):
+        return name.rsplit("/", 1)[0]
+    path = ""
+    previous = ""
+    for part in name.split("/")[1:-1]:
+        # TorchScript repeats a container's name in its child's: `layer1/layer1.0/conv` is layer1.0.conv.
+        if previous and part.startswith(f"{previous}."):
+            path = path[: len(path) - len(previous)] + part
+        else:
+            path = f"{path}.{part}" if path else part
+        previous = part
+    return path or None
+
+
+def parameter_module(name: str) -> str | None:
+    """The module that a state_dict key such as `backbone.0.conv.weight` belongs to; None for other names."""
+    for suffix in _PARAMETERS:
+        if name.endswith(suffix) and len(name) > len(suffix) and "::" not in name:
+            return name[: -len(suffix)]
+    return None
+
+
+def locate(artifact: str, node: Node, module: str | None = None, tensor: str | None = None) -> Location:
+    """Where a node is, for a finding."""
+    return Location(artifact, node=node.label, module=module or module_path(node), tensor=tensor)

@@ -1,0 +1,38 @@
+"""sha256 of the files under review, worked out beside the review itself."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+from avreview.errors import ArtifactError
+from avreview.load.source import Source
+
+_CHUNK = 1 << 20
+
+
+class Digest:
+    """The sha256 of a file, computed in a thread: hashing leaves the interpreter to others."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        offset = 0
+        try:
+            while chunk := self._source.read(offset, _CHUNK):
+                self._hash.update(chunk)
+                offset += len(chunk)
+        except (OSError, ArtifactError) as failure:
+            self._failure = failure
+
+    def hexdigest(self) -> str:
+        """The digest, waited for. Raises the OSError or ArtifactError that stopped the reading."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._hash.hexdigest()

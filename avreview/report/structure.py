@@ -1,0 +1,123 @@
+"""The report as plain data: one structure, which the YAML and JSON forms share and `schema/report-1.json` describes."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import os
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
+
+from avreview.engine.review import Severity, Verdict
+
+if TYPE_CHECKING:
+    from avreview.engine.review import Answer, Finding, Location, Report, Review, RuleOutcome
+
+SCHEMA = "avreview/report/1"
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The report in dicts, lists, strings, numbers, booleans and None, and nothing else."""
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "avreview", "version": report.version, "rules": report.rules_digest},
+        "reviews": [_review(review) for review in report.reviews],
+        "unreadable": [{"path": path, "reason": reason} for path, reason in report.unreadable],
+    }
+
+
+def simple(value: Any) -> Any:
+    """`value` in types that JSON knows.
+
+    Numbers without a place in JSON become the strings "nan", "inf" and "-inf"; numpy's scalars and arrays become
+    Python's; what is left becomes its text.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Severity | Verdict):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return simple(value.value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {_key(key): simple(entry) for key, entry in value.items()}
+    if isinstance(value, Set):
+        return sorted((simple(entry) for entry in value), key=str)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    if isinstance(value, Sequence):
+        return [simple(entry) for entry in value]
+    return _foreign(value)
+
+
+def _foreign(value: Any) -> Any:
+    """A value of a type that this module does not import: numpy's by their `tolist`, paths by their name."""
+    if hasattr(value, "tolist"):
+        listed = value.tolist()
+        if type(listed) is not type(value):
+            return simple(listed)
+    if hasattr(value, "__float__"):  # ml_dtypes' scalars, which stay what they are
+        return simple(float(value))
+    if isinstance(value, os.PathLike):
+        return simple(os.fspath(value))
+    return str(value)
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else str(simple(key))
+
+
+def _review(review: Review) -> dict[str, Any]:
+    counts = {str(severity): review.count(severity) for severity in sorted(Severity, reverse=True)}
+    return {
+        "subject": simple(review.subject),
+        "verdict": str(review.verdict),
+        "counts": {**counts, "waived": 0},
+        "checklist": [_answer(answer) for answer in review.checklist],
+        "rules": [_outcome(outcome) for outcome in review.rules],
+        "findings": [_finding(finding) for finding in review.findings],
+        "limitations": simple(review.limitations),
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "item": answer.item,
+        "question": answer.question,
+        "verdict": str(answer.verdict),
+        "answer": answer.answer,
+        "assessed": {"rules": answer.assessed, "of": answer.rules},
+        "table": simple(answer.table),
+    }
+
+
+def _outcome(outcome: RuleOutcome) -> dict[str, Any]:
+    entry = {"rule": outcome.rule, "name": outcome.name, "verdict": str(outcome.verdict)}
+    return {**entry, "reason": outcome.reason} if outcome.reason else entry
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "rule": finding.rule,
+        "name": finding.name,
+        "item": finding.item,
+        "severity": str(finding.severity),
+        "location": _location(finding.location),
+        "also": [_location(location) for location in finding.also],
+        "message": finding.message,
+        "observed": simple(finding.observed),
+        "expected": simple(finding.expected),
+    }
+    if finding.why:
+        entry["why"] = finding.why
+    return {**entry, "remedy": finding.remedy, "fingerprint": finding.fingerprint, "waived": None}
+
+
+def _location(location: Location) -> dict[str, Any]:
+    return {field.name: simple(getattr(location, field.name)) for field in dataclasses.fields(location)}
