@@ -36,9 +36,13 @@ def review(
     unreadable: list[tuple[str, str]] = []
     for path in models:
         try:
-            artifact = open_artifact(path)
-            given: dict[type, Any] = {Artifact: artifact, StatedModality: StatedModality(modality)}
-            reviews.append(run(rules, policy, given, artifact))
-        except ArtifactError as error:
+            reviews.append(_review(path, policy, modality))
+        except ArtifactError as error:  # noqa: PERF203 - one file's fault is not the next one's
             unreadable.append((error.path, str(error)))
     return Report(__version__, rules.digest, reviews, unreadable)
+
+
+def _review(path: str | os.PathLike[str], policy: Policy, modality: str | None) -> Review:
+    artifact = open_artifact(path)
+    given: dict[type, Any] = {Artifact: artifact, StatedModality: StatedModality(modality)}
+    return run(catalogue(), policy, given, artifact)

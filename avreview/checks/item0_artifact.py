@@ -23,12 +23,18 @@ def non_finite_weights(parameters: Parameters, statistics: Statistics, limits: T
         raise NotApplicable("the model has no parameters")
     for parameter in parameters.all:
         measured = statistics.of(parameter.tensor)
-        infinite = 0 if parameter.role == "factor" else measured.inf
-        if measured.nan + infinite > limits.max_non_finite:
+        is_mask = parameter.role == "factor"
+        number = measured.nan + (0 if is_mask else measured.inf)
+        if number > limits.max_non_finite:
             yield Violation(
                 at=parameter.at,
-                message=f"The {parameter.role} holds {count(measured.nan + infinite, 'value')} that are no number.",
-                observed={"nan": measured.nan, "inf": measured.inf, "of": parameter.tensor.size},
+                message=f"The {parameter.role} holds {count(number, 'value')} that {'is' if number == 1 else 'are'} no number.",
+                observed={
+                    "nan": measured.nan,
+                    "inf": measured.inf,
+                    "of": parameter.tensor.size,
+                    "first": parameter.first_non_finite(infinite=not is_mask),
+                },
                 expected={"nan": 0, "inf": 0},
             )
 

@@ -61,9 +61,12 @@ def _fits(entry: Initialization, fans: Sequence[float], gains: Thresholds, ratio
     return not wanted or not near or min(near) <= ratio
 
 
-def _true_fans(entry: Initialization) -> tuple[float, float, float]:
+def _true_fans(entry: Initialization) -> tuple[float, ...]:
+    """fan_in, fan_out, their mean; for a transposed convolution also the inputs that its stride leaves to an output."""
     layer = entry.layer
-    return layer.fan_in, layer.fan_out, (layer.fan_in + layer.fan_out) / 2
+    thinned = layer.fan_in / math.prod(layer.node.attributes.get("strides") or (1,))
+    fans = (layer.fan_in, layer.fan_out, (layer.fan_in + layer.fan_out) / 2)
+    return (*fans, thinned) if layer.kind == "ConvTranspose" else fans
 
 
 def _wrong_fans(entry: Initialization, least_ratio: float) -> list[float]:
@@ -78,8 +81,8 @@ def _is_default(entry: Initialization) -> bool:
 
 
 def _is_wrong_fan(entry: Initialization, gains: Thresholds, ratio: float, least: float) -> bool:
-    fan_in, _, average = _true_fans(entry)
-    return not _fits(entry, (fan_in, average), gains, ratio) and (
+    fan_in, _, *others = _true_fans(entry)
+    return not _fits(entry, (fan_in, *others), gains, ratio) and (
         bool(wrong := _wrong_fans(entry, least)) and _fits(entry, wrong, gains, ratio)
     )
 
@@ -98,7 +101,8 @@ def init_activation_mismatch(inits: Initializations, limits: Thresholds) -> Iter
     for entries in _grouped(found, lambda entry: (entry.scheme, _activation(entry))):
         gains = wanted_gains(_activation(entries[0]), entries[0].layer.activation.slope, limits)  # type: ignore[union-attr]
         yield _init_violation(
-            inits, entries, f"{count(len(entries), 'layer')} in front of {_activation(entries[0])} at {entries[0].scheme}.",
+            inits, entries,
+            f"{count(len(entries), 'layer')} in front of {_activation(entries[0])} at {entries[0].scheme}.",
             {"gain": round(entries[0].match.gain, 4), "activation": _activation(entries[0])},  # type: ignore[union-attr]
             {"gain": round(gains[0], 4)},
         )  # fmt: skip
@@ -135,7 +139,7 @@ def framework_default_left(inits: Initializations, limits: Thresholds) -> Iterat
             f"{count(len(entries), 'layer')} in front of {listed(dict.fromkeys(map(_activation, entries)))} "
             f"at the default of {listed(match.default_of)}.",  # type: ignore[union-attr]
             {"scheme": entries[0].scheme, "gain": round(match.gain, 4)},  # type: ignore[union-attr]
-            {"gain": round(wanted_gains(_activation(entries[0]), None, gains)[0], 4)},
+            {"gain": round(wanted_gains(_activation(entries[0]), entries[0].layer.activation.slope, gains)[0], 4)},  # type: ignore[union-attr]
         )  # fmt: skip
 
 
@@ -164,9 +168,9 @@ def _init_violation(
 
 
 @check("AV102")
-def symmetric_weights(artifact: Artifact, units: UnitReview, limits: Thresholds) -> Iterator[Violation]:
+def symmetric_weights(artifact: Artifact, reviewed: UnitReview, limits: Thresholds) -> Iterator[Violation]:
     """Constant weights, or output units that are copies of one another."""
-    faults = units.faults(limits.copy_tolerance)
+    faults = reviewed.faults(limits.copy_tolerance)
     if not faults:
         raise NotApplicable("the model has no layer whose units can be compared")
     judged = [entry for entry in faults if not entry.is_final and entry.layer.fan_in >= limits.min_fan_in]

@@ -17,7 +17,8 @@ def never_trained_module(inits: Initializations, limits: Thresholds) -> Iterator
     """A module whose weights cannot be told from a fresh draw; a wholly untrained model is one finding."""
     inits.require()
     if inits.wholly_untrained:
-        yield _untrained(inits, inits.untouched, None, "The model is untrained: its weights are those of a fresh draw.")
+        message = "The model is untrained: its weights are those of a fresh draw."
+        yield _untrained(inits, inits.untouched, None, message)
         return
     groups: dict[str, list[Initialization]] = {}
     trained = _trained_modules(inits)
@@ -84,7 +85,8 @@ def which_modules_are_new(inits: Initializations) -> AnswerText:
         sentence = f"{count(len(untouched), 'weight')} of {len(inits.all)} never trained: {modules}"
     else:
         sentence = f"All {count(len(inits.all), 'weight')} that can be judged were trained"
-    return AnswerText(f"{sentence}. Which came from a pretrained base takes the base.", [_row(entry) for entry in inits.all])
+    rows = [_row(entry) for entry in inits.all]
+    return AnswerText(f"{sentence}. Which came from a pretrained base takes the base.", rows)
 
 
 def _row(entry: Initialization) -> dict[str, str | float | int | None]:

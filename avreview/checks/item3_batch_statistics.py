@@ -46,7 +46,7 @@ def batch_norm_in_sequence_model(norms: NormLayers, sequences: Sequences, limits
         yield Violation(
             at=found[0].location(norms.artifact),
             also=[norm.location(norms.artifact) for norm in found[1:]],
-            message=f"{count(len(found), 'batch norm')} inside or right behind a temporal, recurrent or attention block.",
+            message=f"{count(len(found), 'batch norm')} in or right behind a temporal, recurrent or attention block.",
             observed={"kind": "BatchNorm", "norms": len(found), "sequence_operators": len(sequences.operators)},
             expected={"kind": "LayerNorm or RMSNorm"},
         )
@@ -63,7 +63,7 @@ def bias_before_norm(layers: Layers, norms: NormLayers) -> Iterator[Violation]:
     ]
     if not followed:
         raise NotApplicable("no layer is followed directly by a batch or instance norm")
-    found = [layer for layer in followed if layer.bias is not None and layer.bias.tensor.size and layer.bias.read().any()]
+    found = [layer for layer in followed if layer.bias is not None and layer.bias.read().any()]
     if found:
         yield Violation(
             at=found[0].location(layers.artifact),
@@ -86,7 +86,7 @@ def norm_placement_mixed(blocks: Blocks, limits: Thresholds) -> Iterator[Violati
         yield Violation(
             at=rarer[0].location(blocks.artifact),
             also=[layer.location(blocks.artifact) for layer in rarer[1:]],
-            message=f"{count(len(rarer), 'block')} normalize {order} the activation, {len(common)} the other way round.",
+            message=f"{count(len(rarer), 'block')} of {len(rarer) + len(common)} normalize {order} the activation.",
             observed={"norm_before_activation": len(blocks.before), "norm_after_activation": len(blocks.after)},
             expected={"order": "one throughout"},
         )
@@ -107,7 +107,7 @@ def norm_hides_absolute_scale(
             yield Violation(
                 at=hiding[0].location(norms.artifact),
                 also=[norm.location(norms.artifact) for norm in hiding[1:]],
-                message=f"Every path from the {sensor} input {name!r} is normalized per sample; its absolute scale is lost.",
+                message=f"Every path from the {sensor} input {name!r} is normalized per sample: its scale is lost.",
                 observed={"input": name, "sensor": sensor, "norm": hiding[0].kind},
                 expected={"paths_that_keep_the_scale": "at least 1"},
             )
@@ -138,9 +138,9 @@ def cameras_share_batch_statistics(
 def which_depend_on_the_batch(norms: NormLayers, layers: Layers) -> AnswerText:
     """Counts the norms by where their statistics come from."""
     folded = sum(layer.folded_norm is True for layer in layers.all)
-    folded_words = f"{count(folded, 'batch norm')} {'is' if folded == 1 else 'are'} folded into the layer before" if folded else ""
+    folded_words = f"{count(folded, 'batch norm')} folded into the layer before"
     if not norms.all:
-        return AnswerText(f"{folded_words}; no other norm is left." if folded else "The model has no normalization layer.")
+        return AnswerText(f"{folded_words}; no other norm is left." if folded else "The model has no norm.")
     batch = [norm for norm in norms.all if norm.statistics == BATCH]
     kinds = Counter(norm.kind for norm in norms.all)
     summary = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())

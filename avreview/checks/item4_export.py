@@ -20,15 +20,19 @@ from avreview.facts.randomness import Randomness
 def random_operator_in_export(randomness: Randomness) -> Iterator[Violation]:
     """Randomness at inference that is no plain dropout: drop path, noise, sampling."""
     drop_paths = [dropout for dropout in randomness.active if dropout.per_sample]
-    found = [*drop_paths, *randomness.others]
+    path = randomness.artifact
+    found = [
+        *(dropout.location(path) for dropout in drop_paths),
+        *(generator.location(path) for generator in randomness.others),
+    ]
     if not found:
         return
     operators = [dropout.evidence for dropout in drop_paths] + [node.node.op for node in randomness.others]
     kinds = [f"{len(drop_paths)} stochastic depth"] * bool(drop_paths)
     kinds += [f"{len(randomness.others)} noise or sampling"] * bool(randomness.others)
     yield Violation(
-        at=found[0].location(randomness.artifact),
-        also=[entry.location(randomness.artifact) for entry in found[1:]],
+        at=found[0],
+        also=found[1:],
         message=f"The export draws random numbers at inference ({', '.join(kinds)}).",
         observed={"operators": listed(dict.fromkeys(operators)), "places": len(found)},
         expected={"random_operators": 0},

@@ -32,7 +32,8 @@ def norm_stats_never_updated(
     if len(health.all) - len(untouched) - len(initial) < limits.min_trained_norms:
         initial = []
     zero_bias = [layer for layer in folded if _folded_without_shift(layer)]
-    places = [entry.location(norms.artifact) for entry in (*untouched, *initial, *zero_bias)]
+    places = [norm.location(norms.artifact) for norm in (*untouched, *initial)]
+    places += [layer.location(norms.artifact) for layer in zero_bias]
     if places:
         yield Violation(
             at=places[0],

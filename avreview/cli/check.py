@@ -54,7 +54,7 @@ def check(
         Optional[Modality],  # noqa: UP045
         typer.Option(help="The sensor behind the inputs, where their names do not tell."),
     ] = None,
-    format: Annotated[  # noqa: A002 - the option's name
+    format: Annotated[
         Format, typer.Option("--format", "-f", help="How the report is written.")
     ] = Format.TERMINAL,
     output: Annotated[

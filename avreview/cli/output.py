@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 from avreview.errors import AvreviewError
 
@@ -21,7 +21,7 @@ def complain(message: str) -> None:
 
 
 @contextlib.contextmanager
-def destination(path: Path | None) -> Iterator[IO[str]]:
+def destination(path: Path | None) -> Iterator[TextIO]:
     """stdout, or a file that appears whole or not at all."""
     if path is None:
         yield sys.stdout

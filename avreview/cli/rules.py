@@ -18,7 +18,7 @@ class Format(str, enum.Enum):
 
 
 def rules(
-    format: Annotated[  # noqa: A002 - the option's name
+    format: Annotated[
         Format, typer.Option("--format", "-f", help="How the catalogue is written.")
     ] = Format.TERMINAL,
 ) -> None:

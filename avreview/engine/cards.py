@@ -11,9 +11,8 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from avreview.engine.review import Severity
 from avreview.errors import AvreviewError, UsageError
@@ -21,8 +20,7 @@ from avreview.errors import AvreviewError, UsageError
 _CARD_NAME = re.compile(r"(AV\d{3})-([a-z0-9-]+)$")
 
 
-@dataclass(frozen=True)
-class Threshold:
+class Threshold(NamedTuple):
     """A number that decides: its value and unit, what it means, and where it was measured or published."""
 
     value: float
@@ -45,8 +43,7 @@ class Thresholds:
             raise AvreviewError(f"rule card {self._rule} has no threshold {name!r}") from None
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """One item of the checklist."""
 
     item: int
@@ -55,8 +52,7 @@ class Question:
     question: str
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A publication, an issue or a text that cards cite, and the place in it."""
 
     id: str
@@ -82,8 +78,18 @@ class Card:
         return f"<Card {self.id} {self.name}>"
 
     @functools.cached_property
+    def _head(self) -> Mapping[str, Any]:
+        """The lines above the summary: all that a rule needs to run. The prose below is parsed when it is read."""
+        return dict(parse_yaml(self.path, self.content.partition("\nsummary:")[0]))
+
+    @functools.cached_property
+    def content(self) -> str:
+        """The file's text."""
+        return read_text(self.path)
+
+    @functools.cached_property
     def _fields(self) -> Mapping[str, Any]:
-        fields = load_yaml(self.path)
+        fields = parse_yaml(self.path, self.content)
         if not isinstance(fields, dict) or (fields.get("id"), fields.get("name")) != (self.id, self.name):
             raise AvreviewError(f"{self.path}: the card's id and name differ from its file name")
         return fields
@@ -93,17 +99,17 @@ class Card:
 
     @property
     def severity(self) -> Severity:
-        return Severity.parse(self._fields["severity"])
+        return Severity.parse(self._head["severity"])
 
     @property
     def planned(self) -> bool:
         """True when this version knows the rule but cannot decide it yet."""
-        return bool(self._fields.get("planned", False))
+        return bool(self._head.get("planned", False))
 
     @property
     def needs(self) -> Sequence[Sequence[str]]:
         """What has to be had: any one of the outer entries, each of them all of its words."""
-        return [[entry] if isinstance(entry, str) else list(entry) for entry in self._fields["needs"]]
+        return [[entry] if isinstance(entry, str) else list(entry) for entry in self._head["needs"]]
 
     @property
     def summary(self) -> str:
@@ -176,9 +182,7 @@ class Catalogue:
         """sha256 over names and bytes of every card, so that a report tells which rules made it."""
         digest = hashlib.sha256()
         for card in self:
-            content = card.path.read_bytes()
-            digest.update(f"{card.path.name}\0{len(content)}\0".encode())
-            digest.update(content)
+            digest.update(f"{card.path.name}\0{len(card.content)}\0{card.content}".encode())
         return f"sha256:{digest.hexdigest()}"
 
     def cite(self, reference: str) -> Source:
@@ -229,11 +233,24 @@ def catalogue() -> Catalogue:
 
 
 def load_yaml(path: Path) -> Any:
-    """A YAML file of the rule folder, read with libyaml where PyYAML has it."""
+    """A YAML file of the rule folder."""
+    return parse_yaml(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """A text file of the rule folder. Raises AvreviewError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AvreviewError(f"{path}: cannot be read: {error}") from None
+
+
+def parse_yaml(path: Path, text: str) -> Any:
+    """The YAML in `text`, which came from `path`; parsed by libyaml where PyYAML has it."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader, either way
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader, either way
+    except yaml.YAMLError as error:
         raise AvreviewError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from avreview.engine.cards import Catalogue
 from avreview.engine.resolve import signature
@@ -14,8 +13,7 @@ from avreview.engine.review import Location, Scalar, Severity
 from avreview.errors import AvreviewError
 
 
-@dataclass(frozen=True)
-class Violation:
+class Violation(NamedTuple):
     """What a check yields: the engine makes a Finding of it with what the card says.
 
     `severity` and `remedy` are the card's unless the case asks for another.
@@ -30,16 +28,14 @@ class Violation:
     remedy: str | None = None
 
 
-@dataclass(frozen=True)
-class AnswerText:
+class AnswerText(NamedTuple):
     """A sentence that answers a question, and the table behind it."""
 
     sentence: str
-    table: Sequence[Mapping[str, Scalar]] = field(default=())
+    table: Sequence[Mapping[str, Scalar]] = ()
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """The function that decides one rule, and the facts that its signature names."""
 
     rule: str
@@ -47,8 +43,7 @@ class Check:
     needs: tuple[type, ...]
 
 
-@dataclass(frozen=True)
-class Answerer:
+class Answerer(NamedTuple):
     """The function that says the answer to one question in a sentence and a table."""
 
     item: int

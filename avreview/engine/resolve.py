@@ -9,8 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from avreview.errors import AvreviewError
 
@@ -25,8 +24,7 @@ class NotApplicable(Exception):  # noqa: N818
     """The subject has nothing of the kind; the text says of which."""
 
 
-@dataclass(frozen=True)
-class _Provider:
+class _Provider(NamedTuple):
     function: Callable[..., Any]
     needs: tuple[type, ...]
     background: bool

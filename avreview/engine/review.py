@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Scalar = str | int | float | bool | None
@@ -31,7 +31,7 @@ class Verdict(enum.Enum):
 
     FAIL = "fail"  # findings at or above the failing severity
     ATTENTION = "attention"  # findings below it
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     NOT_ASSESSED = "not-assessed"  # something was missing; the reason says what to supply
     NOT_APPLICABLE = "not-applicable"  # the model has nothing of the kind the rule speaks of
 
@@ -121,7 +121,7 @@ class Review:
     checklist: Sequence[Answer]
     rules: Sequence[RuleOutcome]
     findings: Sequence[Finding]
-    limitations: Sequence[str] = field(default=())  # what could not be seen in the file, and why
+    limitations: Sequence[str] = ()  # what could not be seen in the file, and why
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)

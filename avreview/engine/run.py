@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.cards import Card, Catalogue, Thresholds
@@ -38,18 +37,16 @@ _WEIGHT = {
 }
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """What is reviewed and what fails: the selected rules, and the severity from which a finding fails."""
 
     rules: frozenset[str]
     fail_on: Severity = Severity.ERROR
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     outcome: RuleOutcome
-    findings: Sequence[Finding] = field(default=())
+    findings: Sequence[Finding] = ()
 
 
 def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:

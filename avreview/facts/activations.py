@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avreview.artifact import Graph, Node
 from avreview.facts.weights import Constants
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _MOST_NODES = 14  # of a written-out activation; tanh-GELU takes 8 to 10
 
 
-@dataclass(frozen=True, slots=True)
-class Activation:
+class Activation(NamedTuple):
     """An activation: its name, its slope below zero where it has one, where its result is."""
 
     name: str
@@ -171,11 +169,11 @@ def _compute(node: Node, operands: Sequence[Any]) -> Array | None:
             return np.asarray(unary[node.op](operands[0]))
         if node.op == "HardSigmoid":
             alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
-            return np.clip(alpha * operands[0] + beta, 0, 1)
+            return np.asarray(np.clip(alpha * operands[0] + beta, 0, 1))
         if node.op == "Clip":
             low = node.attributes.get("min", operands[1] if len(operands) > 1 else -np.inf)
             high = node.attributes.get("max", operands[2] if len(operands) > 2 else np.inf)
-            return np.clip(operands[0], low, high)
+            return np.asarray(np.clip(operands[0], low, high))
     return None
 
 

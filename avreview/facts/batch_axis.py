@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import NotApplicable, fact
@@ -22,16 +23,14 @@ _KEEPS_FIRST = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class BakedBatch:
+class BakedBatch(NamedTuple):
     """A node that fixes the first axis of a tensor whose first axis is the dynamic batch."""
 
     node: Node
     target: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BatchAxis:
+class BatchAxis(NamedTuple):
     """The places where a dynamic batch meets a fixed size."""
 
     baked: Sequence[BakedBatch]
@@ -78,12 +77,9 @@ def _keeps(node: Node, target: tuple[int, ...], shapes: Shapes) -> bool:
     dims = shapes.dims(node.input(0))
     if dims is None or any(not isinstance(extent, int) for extent in dims[1:]):
         return False
-    before = after = 1
-    for extent in dims[1:]:
-        before *= extent if isinstance(extent, int) else 0
-    for place, extent in enumerate(target[1:], 1):
-        after *= extent if extent else dims[place] if place < len(dims) and isinstance(dims[place], int) else 0  # type: ignore[operator]
-    return before == after
+    behind = [extent for extent in dims[1:] if isinstance(extent, int)]
+    own = [*behind, *[0] * len(target)]
+    return math.prod(behind) == math.prod(extent or own[place] for place, extent in enumerate(target[1:]))
 
 
 def _carries_on(graph: Graph, node: Node, carries: set[str], shapes: Shapes) -> bool:
@@ -99,7 +95,7 @@ def _carries_on(graph: Graph, node: Node, carries: set[str], shapes: Shapes) -> 
         return int(node.attributes.get("axis", 0)) != 0 and node.input(0) in carries
     if node.op == "Transpose":
         order = node.attributes.get("perm")
-        return bool(order) and order[0] == 0 and node.input(0) in carries
+        return order is not None and len(order) > 0 and order[0] == 0 and node.input(0) in carries
     if node.op == "Flatten":
         return node.attributes.get("axis", 1) == 1 and node.input(0) in carries
     if node.op in ("Gemm", "MatMul"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.resolve import fact
@@ -15,8 +15,7 @@ from avreview.facts.norms import NormLayers
 _GATES = ("sigmoid", "hardsigmoid", "softmax", "log_softmax")
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
+class Blocks(NamedTuple):
     """Layers whose result goes through exactly one norm and one activation, undivided."""
 
     artifact: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node, ValueInfo
 from avreview.engine.resolve import fact
@@ -21,8 +21,7 @@ _TIME_NAME = re.compile(r"seq|temporal|history|frame|sweep|clip|video|prev", re.
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Cast"})
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(NamedTuple):
     """A reshape that makes one axis of batch and cameras, and the batch norms behind it."""
 
     node: Node
@@ -36,11 +35,11 @@ class Fold:
 
     def places(self, artifact: str) -> list[Location]:
         """Where the shared batch norms are, those folded into a layer included."""
-        return [entry.location(artifact) for entry in (*self.batch_norms, *self.folded)]
+        folded = [layer.location(artifact) for layer in self.folded]
+        return [*(norm.location(artifact) for norm in self.batch_norms), *folded]
 
 
-@dataclass(frozen=True, slots=True)
-class FoldedCameras:
+class FoldedCameras(NamedTuple):
     """Every fold of a camera axis into the batch."""
 
     folds: Sequence[Fold]

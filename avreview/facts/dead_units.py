@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avreview.artifact import Artifact, Graph
 from avreview.engine.resolve import fact
 from avreview.facts.flow import MOVES
 from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
+from avreview.facts.norms import RUNNING
 from avreview.facts.output_activations import final_layers
 from avreview.facts.parameters import statistics_of
 from avreview.facts.statistics import Statistics
@@ -26,8 +26,7 @@ _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPoo
 _RECTIFIERS = ("relu", "relu6")
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFaults:
+class UnitFaults(NamedTuple):
     """A layer's faulty units: `copied` read the same as another, `zero` weigh nothing, `silent` can never fire."""
 
     layer: Layer
@@ -85,38 +84,30 @@ class UnitReview:
         import numpy as np
 
         group = np.arange(len(prefix)) // max(len(prefix) // layer.groups, 1)
-        step = slack or 1.0
-        keys = np.column_stack([group, np.round(prefix / step).astype(np.float64)]) if slack else None
-        if keys is None:
-            return []
-        _, inverse, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        candidates = np.flatnonzero(counts[inverse.reshape(-1)] > 1)
+        candidates = np.flatnonzero(_paired(prefix, group, slack))
         if not len(candidates):
             return []
-        rows = np.round(units.rows(candidates) / step).astype(np.float64)
-        columns = [group[candidates][:, None], rows]
+        rows = units.rows(candidates)
         if layer.bias is not None and layer.bias.tensor.size == layer.units:
-            columns.append(layer.bias.read().astype(np.float64).reshape(-1)[candidates][:, None])
-        _, inverse, counts = np.unique(np.hstack(columns), axis=0, return_inverse=True, return_counts=True)
-        return [int(unit) for unit in candidates[counts[inverse.reshape(-1)] > 1]]
+            rows = np.column_stack([rows, layer.bias.read().reshape(-1)[candidates]])
+        return [int(unit) for unit in candidates[_paired(rows, group[candidates], slack)]]
 
     def _silent(self, layer: Layer, units: UnitWeights, prefix: Array, zero: Sequence[int]) -> list[int]:
         """Units in front of a ReLU that no input can make fire."""
         import numpy as np
 
         activation = layer.activation
-        if activation is None or activation.name not in _RECTIFIERS or layer.norm is not None:
+        if activation is None or activation.name not in _RECTIFIERS:
             return []
-        bias = np.zeros(layer.units)
-        if layer.bias is not None:
-            if layer.bias.tensor.size != layer.units:
-                return []
-            bias = layer.bias.read().astype(np.float64).reshape(-1)
+        folded = _folded(layer)
+        if folded is None:
+            return []
+        sign, bias = folded
         silent = {unit for unit in zero if bias[unit] <= 0}
         if self._input_not_negative(layer):
-            candidates = np.flatnonzero((prefix <= 0).all(axis=1) & (bias <= 0))
+            candidates = np.flatnonzero((prefix * sign[:, None] <= 0).all(axis=1) & (bias <= 0))
             if len(candidates):
-                whole = (units.rows(candidates) <= 0).all(axis=1)
+                whole = (units.rows(candidates) * sign[candidates][:, None] <= 0).all(axis=1)
                 silent |= {int(unit) for unit in candidates[whole]}
         return sorted(silent)
 
@@ -128,10 +119,52 @@ class UnitReview:
                 return False
             if node.op in _NOT_NEGATIVE:
                 return True
-            if node.op not in MOVES | _POOLS:
+            if node.op not in MOVES | _POOLS or node.attributes.get("mode") == "cubic":
                 return False
             key = node.input(0)
         return False
+
+
+def _paired(rows: Array, group: Array, slack: float) -> Array:
+    """Which rows have another of their group from which no element differs by more than `slack`; bool [rows].
+
+    Rows are compared with their neighbours in the order of one projection, in which near copies lie side by side.
+    """
+    import numpy as np
+
+    matrix = rows.astype(np.float64)
+    order = np.lexsort((matrix @ np.cos(np.arange(1.0, matrix.shape[1] + 1)), group))
+    matrix, group = matrix[order], group[order]
+    near = (group[1:] == group[:-1]) & (abs(matrix[1:] - matrix[:-1]) <= slack).all(axis=1)
+    paired = np.zeros(len(matrix), bool)
+    paired[order[1:]] |= near
+    paired[order[:-1]] |= near
+    return paired
+
+
+def _folded(layer: Layer) -> tuple[Array, Array] | None:
+    """The sign by which a batch norm behind the layer multiplies its weights, and the bias it makes; each [units].
+
+    None where a bias has another shape, or a norm other than one with stored statistics stands behind the layer.
+    """
+    import numpy as np
+
+    sign, bias = np.ones(layer.units), np.zeros(layer.units)
+    if layer.bias is not None:
+        if layer.bias.tensor.size != layer.units:
+            return None
+        bias = layer.bias.read().astype(np.float64).reshape(-1)
+    norm = layer.norm
+    if norm is None:
+        return sign, bias
+    stored = [norm.gamma, norm.beta, norm.mean, norm.variance]
+    read = [weight.read().astype(np.float64).reshape(-1) for weight in stored if weight is not None]
+    if norm.statistics != RUNNING or len(read) < len(stored) or any(part.size != layer.units for part in read):
+        return None
+    gamma, beta, mean, variance = read
+    with np.errstate(all="ignore"):
+        bias = (bias - mean) * gamma / np.sqrt(variance + (norm.eps or 0.0)) + beta
+    return np.sign(gamma), bias
 
 
 @fact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -15,8 +15,7 @@ _DENSE = ("Gemm", "MatMul")
 _STEPS = 4  # nodes between a dropout and the dense layer it belongs to: activation, bias, reshape
 
 
-@dataclass(frozen=True, slots=True)
-class DropoutContext:
+class DropoutContext(NamedTuple):
     """The neighbourhood of dropouts in the graph."""
 
     graph: Graph
@@ -65,8 +64,7 @@ class DropoutContext:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _DenseLayer:
+class _DenseLayer(NamedTuple):
     fan_in: int
     units: int
 

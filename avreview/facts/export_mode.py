@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Node
 from avreview.engine.resolve import NotApplicable, fact
@@ -18,8 +18,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _TRAINING_OP = re.compile(r"\baten\._native_batch_norm_legit_functional\b")
 
 
-@dataclass(frozen=True, slots=True)
-class ExportMode:
+class ExportMode(NamedTuple):
     """Traces of training mode in the exporter's record: mutated norm buffers, and nodes of training operators."""
 
     mutated: Sequence[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -20,8 +20,7 @@ _TEMPORAL = re.compile(r"temporal|memory|track|motion|forecast")
 _SQUASHING = ("Sigmoid", "Softmax", "LogSoftmax")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """One output, with the nodes before it and how many weight layers lie between each and the end."""
 
     output: str
@@ -29,8 +28,7 @@ class Head:
     kind: str | None  # geometry, temporal or None
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
+class Heads(NamedTuple):
     """Every output's head."""
 
     all: Sequence[Head]

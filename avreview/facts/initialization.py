@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.cards import Thresholds, catalogue
@@ -24,8 +24,7 @@ DRAWN = ("uniform", "normal", "truncated-normal", "orthogonal")
 _MOST_RECURRENT = 1 << 22  # elements of a recurrent weight, which is read whole, direction by direction
 
 
-@dataclass(frozen=True, slots=True)
-class Initialization:
+class Initialization(NamedTuple):
     """A weight of a layer, and the draw that it cannot be told from (None: it was trained)."""
 
     layer: Layer
@@ -47,8 +46,7 @@ class Initialization:
         return self.match.schemes[0].label if self.match.schemes else f"{self.match.distribution} of any scale"
 
 
-@dataclass(frozen=True, slots=True)
-class Initializations:
+class Initializations(NamedTuple):
     """Every weight that could be judged, in data-flow order. `untrained_share` is by elements."""
 
     artifact: str

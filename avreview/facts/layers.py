@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -42,8 +42,7 @@ _FUSING_RULE = "FuseBatchNorm"  # onnxscript's rules that fold a batch norm into
 _RULES = "pkg.onnxscript.rewriter.rule_name"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """A layer with weights.
 
     `fan_in` and `fan_out` count the inputs of one output unit and the outputs of one input unit, within a group and
@@ -80,13 +79,12 @@ class Layer:
         return locate(artifact, self.node, self.module, self.weight.name if self.weight is not None else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+class Layers(NamedTuple):
     """Every layer with weights, in data-flow order."""
 
     artifact: str
     all: Sequence[Layer]
-    by_node: dict[int, Layer] = field(default_factory=dict)
+    by_node: dict[int, Layer]
 
     @property
     def weighted(self) -> list[Layer]:

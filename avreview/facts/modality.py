@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.resolve import fact
@@ -20,15 +20,13 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StatedModality:
+class StatedModality(NamedTuple):
     """What the person says of the inputs on the command line; None when nothing was said."""
 
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputModality:
+class InputModality(NamedTuple):
     """The sensor behind each input, where it is known."""
 
     sensors: Mapping[str, str]

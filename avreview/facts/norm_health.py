@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avreview.engine.resolve import fact
 from avreview.facts.modules import parameter_module
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class StoredStatistics:
+class StoredStatistics(NamedTuple):
     """A norm's mean, variance, scale and shift, float64, one element a channel."""
 
     norm: Norm
@@ -59,8 +57,7 @@ class StoredStatistics:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class NormHealth:
+class NormHealth(NamedTuple):
     """Every batch norm whose running statistics the file holds."""
 
     all: Sequence[StoredStatistics]

@@ -9,8 +9,7 @@ models correlate at .77 or better; statistics that were reset, permuted or taken
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avreview.artifact import Artifact, Graph
 from avreview.engine.resolve import fact
@@ -30,8 +29,7 @@ _NODES = 40  # of the Gauss-Hermite quadrature: exact for polynomials of degree 
 _MOST_ELEMENTS = 1 << 24  # of a weight that is read for it
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A norm, and how its stored mean correlates with what the norm before it predicts."""
 
     norm: Norm
@@ -41,8 +39,7 @@ class Prediction:
     channels: int
 
 
-@dataclass(frozen=True, slots=True)
-class NormPredictions:
+class NormPredictions(NamedTuple):
     """Every chain of two batch norms that could be judged."""
 
     all: Sequence[Prediction]
@@ -122,7 +119,7 @@ def activated_mean(beta: Array, gamma: Array, activation: Activation | None) -> 
         return beta
     points, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     values = apply(activation, beta[:, None] + np.abs(gamma)[:, None] * points)
-    return None if values is None else values @ (weights / weights.sum())
+    return None if values is None else np.asarray(values @ (weights / weights.sum()))
 
 
 def _summed_kernel(layer: Layer) -> Array | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import NotApplicable, fact
@@ -18,8 +18,7 @@ from avreview.facts.weights import Constants, Weight
 RUNNING, BATCH, SAMPLE = "running", "batch", "sample"
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
+class Norm(NamedTuple):
     """A normalization layer.
 
     `statistics` says what it divides by at inference: `running` (stored), `batch` (of the batch it is given) or
@@ -47,14 +46,13 @@ class Norm:
         return locate(artifact, self.node, self.module, tensor)
 
 
-@dataclass(frozen=True, slots=True)
-class NormLayers:
+class NormLayers(NamedTuple):
     """Every normalization layer, in data-flow order."""
 
     artifact: str
     all: Sequence[Norm]
-    by_input: dict[str, Norm] = field(default_factory=dict)
-    by_output: dict[str, Norm] = field(default_factory=dict)
+    by_input: dict[str, Norm]
+    by_output: dict[str, Norm]
 
     @property
     def batch_norms(self) -> list[Norm]:

@@ -7,7 +7,7 @@ a mean of squares plus a small constant; the axes of that mean tell which norm i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Graph, Node
 from avreview.facts.flow import only_consumer
@@ -17,8 +17,7 @@ from avreview.facts.weights import Constants, Weight
 _MEANS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "GlobalAveragePool", "ReduceL2")
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenNorm:
+class WrittenNorm(NamedTuple):
     """A norm written out: `node` is its division, `input` what it normalizes."""
 
     kind: str
@@ -31,8 +30,7 @@ class WrittenNorm:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Deviation:
+class _Deviation(NamedTuple):
     """The deviation that a norm divides by: what was squared, over which axes, with which eps."""
 
     squared: str
@@ -141,9 +139,9 @@ class _Finder:
             key, reciprocal, left = waiting.pop()
             for node in self._graph.consumers.get(key, ()):
                 other = next((name for name in node.inputs if name and name != key), "")
-                if node.op == "Div" and not reciprocal and node.input(1) == key and not self._constants.weight(other):
-                    yield node, other
-                elif node.op == "Mul" and reciprocal and other and not self._constants.weight(other):
+                divides = node.op == "Div" and not reciprocal and node.input(1) == key
+                multiplies = node.op == "Mul" and reciprocal and other
+                if (divides or multiplies) and not self._constants.weight(other):
                     yield node, other
                 elif left and node.op == "Reciprocal":
                     waiting.append((node.outputs[0], not reciprocal, left - 1))

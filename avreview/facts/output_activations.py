@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -15,16 +15,14 @@ _SQUASHING = ("Sigmoid", "Softmax")
 _MOVES = MOVES | {"Gather", "Concat", "Split"}
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatedActivation:
+class RepeatedActivation(NamedTuple):
     """A squashing operator applied to the result of another."""
 
     first: Node
     second: Node
 
 
-@dataclass(frozen=True, slots=True)
-class OutputActivations:
+class OutputActivations(NamedTuple):
     """What squashes the outputs: every Sigmoid or Softmax with no weight layer behind it, and repeated ones."""
 
     last: Sequence[Node]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Tensor
 from avreview.engine.resolve import fact
@@ -16,17 +16,27 @@ from avreview.facts.statistics import Statistics, TensorStatistics
 from avreview.facts.weights import Constants, Weight
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A constant that was learned, what it serves as, and where it is used first."""
 
     tensor: Tensor
     role: str  # weight, bias, scale, shift, running mean, running variance, table, factor
     at: Location
 
+    def first_non_finite(self, *, infinite: bool = True) -> int | None:
+        """The flat index of the first NaN, or with `infinite` of the first NaN or infinity."""
+        import numpy as np
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+        passed = 0
+        for chunk in self.tensor.chunks():
+            bad = ~np.isfinite(chunk) if infinite else np.isnan(chunk)
+            if bad.any():
+                return passed + int(bad.argmax())
+            passed += len(chunk)
+        return None
+
+
+class Parameters(NamedTuple):
     """Every floating-point parameter, each tensor once, in data-flow order."""
 
     all: Sequence[Parameter]
@@ -44,7 +54,8 @@ def parameters(artifact: Artifact, constants: Constants, layers: Layers, norms: 
     graph = the_graph(artifact)
     path = artifact.provenance.path
     found: dict[int, Parameter] = {}
-    for weight, role, at in (*_of_layers(path, constants, layers), *_of_norms(path, norms), *_others(path, graph, constants)):
+    uses = (*_of_layers(path, constants, layers), *_of_norms(path, norms), *_others(path, graph, constants))
+    for weight, role, at in uses:
         tensor = weight.tensor
         if tensor.is_floating and tensor.size and id(tensor) not in found:
             found[id(tensor)] = Parameter(tensor, role, at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -17,13 +17,12 @@ _GENERATORS = frozenset({
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
 })  # fmt: skip
 _MASKING = frozenset({
-    "Add", "Cast", "Div", "Expand", "Floor", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Mul", "Not",
-    "Reshape", "Sub", "Unsqueeze",
+    "Add", "Cast", "Div", "Expand", "Floor", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Mul",
+    "Not", "Reshape", "Sub", "Unsqueeze",
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Dropout:
+class Dropout(NamedTuple):
     """A dropout: an operator, or a random mask and a multiplication.
 
     `rate` is the share of units dropped, None where the file does not fix it. `active` when it drops at inference.
@@ -46,8 +45,7 @@ class Dropout:
         return locate(artifact, self.node, self.module)
 
 
-@dataclass(frozen=True, slots=True)
-class RandomNode:
+class RandomNode(NamedTuple):
     """A random generator that is no part of a dropout: noise, sampling."""
 
     node: Node
@@ -58,8 +56,7 @@ class RandomNode:
         return locate(artifact, self.node, self.module)
 
 
-@dataclass(frozen=True, slots=True)
-class Randomness:
+class Randomness(NamedTuple):
     """Every dropout and every other random operator, in data-flow order."""
 
     artifact: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -14,8 +14,7 @@ from avreview.facts.units import UnitWeights
 from avreview.facts.weights import Constants, Weight
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualBranch:
+class ResidualBranch(NamedTuple):
     """A branch whose last layer, norm or factor decides how much of it reaches the sum."""
 
     layer: Layer
@@ -25,8 +24,7 @@ class ResidualBranch:
     weight: Weight
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualBranches:
+class ResidualBranches(NamedTuple):
     """Every residual branch, with its end scale."""
 
     graph: Graph
@@ -34,8 +32,14 @@ class ResidualBranches:
 
     def has_shortcut(self, branch: ResidualBranch) -> bool:
         """True when the sum's other side goes around the branch: it is among what the branch is computed from."""
-        behind = {key for node in ancestors(self.graph, branch.layer.node.outputs[0]) for key in node.inputs}
-        others = [key for key in branch.addition.inputs if key]
+        own = branch.layer.node
+        behind = {
+            key
+            for node in ancestors(self.graph, own.outputs[0])
+            for key in node.inputs
+            if key and key not in self.graph.constants
+        }
+        others = [key for key in branch.addition.inputs if key and own not in ancestors(self.graph, key)]
         return any(key in behind or self._shares(key, behind) for key in others)
 
     def _shares(self, key: str, behind: set[str]) -> bool:

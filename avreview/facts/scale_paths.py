@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -14,8 +14,7 @@ from avreview.facts.norms import SAMPLE, Norm, NormLayers
 _PARTS = frozenset({"Div", "Mul", "Pow", "ReduceMean", "ReduceSum", "ReduceL2", "ReduceSumSquare", "Reshape", "Sub"})
 
 
-@dataclass(frozen=True, slots=True)
-class ScalePaths:
+class ScalePaths(NamedTuple):
     """The paths from inputs to per-sample norms."""
 
     graph: Graph

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.facts.scheme_shapes import TRUNCATION_STD
 
@@ -52,8 +52,7 @@ _FIXED = (  # name, shape, parameter, the framework whose default it is
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fans:
+class Fans(NamedTuple):
     """What a weight's scale can be derived from.
 
     `fan_in` is what one output sums over and `fan_out` how many outputs one input reaches, both within its group.
@@ -81,8 +80,7 @@ class Fans:
         return modes
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
+class Scheme(NamedTuple):
     """A named scheme at given fans.
 
     `scale` is the bound of a uniform scheme, the gain of an orthogonal one, and otherwise the standard deviation

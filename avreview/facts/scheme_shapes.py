@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 _GRID_END, _GRID_POINTS = 8.0, 16_385  # linear interpolation of Φ is then good to 3e-8
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """A symmetric distribution with variance 1: E[x⁴], E[x⁶], E[x⁸] and the largest |x| it can give."""
 
     name: str

@@ -8,11 +8,9 @@ and columns tell a trained weight from a normal draw where its histogram no long
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from avreview.facts.scheme_names import Fans, Scheme, schemes
 from avreview.facts.scheme_sample import WeightSample
@@ -24,8 +22,7 @@ Strength = Literal["untouched", "note"]
 _GRAM_SIDE = 512  # vectors whose scalar products are looked at: 512² of them, a few ms
 
 
-@dataclass(frozen=True, slots=True)
-class SchemeLimits:
+class SchemeLimits(NamedTuple):
     """The thresholds, as they stand on the rule cards."""
 
     ks_sqrt_n: float  # Kolmogorov-Smirnov D·√n
@@ -43,19 +40,17 @@ class SchemeLimits:
     @classmethod
     def of(cls, source: Any) -> SchemeLimits:
         """From anything that has the limits as attributes, such as a rule card's thresholds."""
-        return cls(**{field.name: float(getattr(source, field.name)) for field in dataclasses.fields(cls)})
+        return cls(**{field: float(getattr(source, field)) for field in cls._fields})
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
+class Companion(NamedTuple):
     """A parameter beside the weight that still has exactly its initial value or distribution."""
 
     kind: Literal["zero-bias", "uniform-bias", "identity-norm"]
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A weight that cannot be told from a fresh draw.
 
     `distribution` is `uniform`, `normal`, `truncated-normal`, `orthogonal`, or for what is no draw `zeros`,
@@ -74,7 +69,7 @@ class Match:
     strength: Strength
     companion: Companion | None = None
     scale_free: bool = False
-    evidence: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    evidence: Mapping[str, float] = {}
 
     @property
     def default_of(self) -> tuple[str, ...]:

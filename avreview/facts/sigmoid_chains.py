@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
@@ -15,8 +15,7 @@ from avreview.facts.weights import Constants
 _Chain = tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SigmoidChains:
+class SigmoidChains(NamedTuple):
     """The longest chain of sigmoids that ends at each sigmoid nothing continues, without a norm or a way around."""
 
     chains: Sequence[_Chain]

@@ -55,7 +55,7 @@ class UnitWeights:
 
         count = min(PREFIX, self.inputs)
         if not self._by_rows:
-            return weight.tensor.part(0, count * self._layer.units).reshape(count, -1).T
+            return np.transpose(weight.tensor.part(0, count * self._layer.units).reshape(count, -1))
         return np.stack([weight.tensor.part(unit * self.inputs, count) for unit in range(self._layer.units)])
 
     def rows(self, units: Array) -> Array:

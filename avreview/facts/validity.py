@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.resolve import NotAvailable, fact
@@ -14,8 +14,7 @@ _LIMITS = Limits(seconds=5.0, memory=2 << 30)
 _LONGEST = 300  # characters of the checker's message
 
 
-@dataclass(frozen=True, slots=True)
-class CheckerOutcome:
+class CheckerOutcome(NamedTuple):
     """What the checker decided; `message` is its one-line reason for a rejection."""
 
     accepted: bool

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avreview.artifact import Graph, Node, Tensor
 
@@ -20,8 +19,7 @@ _RESHAPING = {"Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 _FILL_LIMIT = 1 << 28  # elements of a ConstantOfShape that stand for a weight
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """A constant as the graph uses it: the tensor in the file, and what is done to it on the way.
 
     `shape` is the shape in use (None where a reshape's target is not constant); `quantized` when the file holds
@@ -62,7 +60,7 @@ class Weight:
                 value = np.broadcast_to(value, argument)
             elif step == "scale":
                 value = _dequantize(value, *argument)
-        return value
+        return np.asarray(value)
 
 
 def _dequantize(value: Array, scale: Tensor, zero: Tensor | None, axis: int) -> Array:
@@ -161,7 +159,8 @@ class Constants:
             return (rows, size // rows) if rows else None
         axes = node.attributes.get("axes") or self.integers(node.input(1))
         if node.op == "Reshape":
-            target = axes and tuple(inner.shape[i] if d == 0 and i < len(inner.shape) else d for i, d in enumerate(axes))
+            own = inner.shape
+            target = axes and tuple(own[i] if d == 0 and i < len(own) else d for i, d in enumerate(axes))
             known = math.prod(d for d in target if d != -1) if target else 0
             if not target or not known or size % known:
                 return None
@@ -197,8 +196,7 @@ class Constants:
         return Weight(key, Tensor(key, (), "float32", _Number(number)), (("expand", shape),), shape)
 
 
-@dataclass(frozen=True)
-class _Number:
+class _Number(NamedTuple):
     """One number, which ConstantOfShape repeats."""
 
     value: float

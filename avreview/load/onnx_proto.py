@@ -53,7 +53,7 @@ _AS_TUPLE = 4_096  # numbers of an attribute; a longer list stays an array, eigh
 # hundred bytes for each piece where the file may need two. It is enough for half a million nodes; ONNX Runtime
 # stalls before that.
 MAX_PIECES = 8_000_000
-_NODE, _TENSOR, _VALUE, _ENTRY, _FUNCTION = 8, 8, 4, 2, 16  # pieces
+_NODE, _TENSOR, _VALUE, _ENTRY, _GRAPH = 8, 16, 8, 2, 32  # what each weighs, in such pieces
 
 # AttributeProto: the field that holds the value of an attribute of each type, and the value of one left out.
 _FIELD_OF_TYPE = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 8: 9, 9: 10, 10: 11, 11: 22, 12: 23}
@@ -153,6 +153,7 @@ class ModelReader:
         """Adds the GraphProto in `buffer[start:end]`; `base` is where `buffer` begins in the file."""
         if depth > MAX_DEPTH:
             raise WireError(f"messages nested more than {MAX_DEPTH} deep")
+        self._spend(_GRAPH)
         graph.spans.append((start + base, end + base))
         nodes, node = graph.nodes, self._node
         for number, kind, a, b in fields(buffer, start, end):
@@ -194,7 +195,7 @@ class ModelReader:
                 function.defaults.update([self._attribute(buffer, a, b, 0, depth + 1)])
             elif number == 13:
                 function.overload = text(buffer, a, b)
-        self._spend(_FUNCTION + len(function.inputs) + len(function.outputs) + 2 * len(function.defaults))
+        self._spend(_GRAPH + len(function.inputs) + len(function.outputs) + 2 * len(function.defaults))
         function.pieces = left - self._left
         return function
 
@@ -293,7 +294,7 @@ class ModelReader:
             value = self._graph(RawGraph(), buffer, a, b, base, depth)
         elif number == 9:
             value = text(buffer, a, b)
-            self._spend(1)
+            self._spend(_ENTRY)
         else:
             value = self._sparse(buffer, a, b, base)
         if number in (9, 10, 11, 23):

@@ -219,8 +219,8 @@ def strings(source: Source, span: tuple[int, int]) -> list[str]:
     return [text(buffer, a, b) for number, kind, a, b in fields(buffer, *span) if number == 6 and kind == BYTES]
 
 
-class SparseStorage(_InMemory):
-    """A COO tensor: values and their places, flat (n) or per axis (n × rank)."""
+class SparseStorage:
+    """A COO tensor: values and their places, flat (n) or per axis (n × rank). Dense only as far as it is asked for."""
 
     def __init__(self, path: str, values: Tensor, indices: Tensor, shape: tuple[int, ...]) -> None:
         self._path = path
@@ -229,18 +229,45 @@ class SparseStorage(_InMemory):
         self._shape = shape
 
     def array(self) -> Array:
+        return self.part(0, math.prod(self._shape))
+
+    def part(self, start: int, count: int) -> Array:
         import numpy as np
 
-        elements = math.prod(self._shape)
+        dense = np.zeros(min(count, math.prod(self._shape) - start), numpy_dtype(self._values.dtype))
+        places, values = self._sorted()
+        _scatter(dense, places, values, start)
+        return dense
+
+    def chunks(self, elements: int) -> Iterator[Array]:
+        import numpy as np
+
+        places, values = self._sorted()
+        end = math.prod(self._shape)
+        buffer = np.empty(min(elements, end), numpy_dtype(self._values.dtype))
+        for start in range(0, end, elements):
+            part = buffer[: min(elements, end - start)]
+            part[:] = 0
+            _scatter(part, places, values, start)
+            yield part
+
+    def _sorted(self) -> tuple[Array, Array]:
+        """The flat places in order, and their values. Raises ArtifactError for a place outside the shape."""
+        import numpy as np
+
         places = self._indices.read().astype(np.int64)
-        limits = self._shape if places.ndim == 2 else (elements,)
-        if places.size and ((places < 0) | (places.reshape(-1, len(limits)) >= limits).reshape(places.shape)).any():
+        limits = self._shape if places.ndim == 2 else (math.prod(self._shape),)
+        by_axis = places.reshape(-1, len(limits))
+        if ((by_axis < 0) | (by_axis >= limits)).any():
             wrong = f"sparse tensor {quoted(self._values.name)} has elements outside its shape"
             raise ArtifactError(self._path, wrong, "export the model again")
-        if places.ndim == 2:
-            strides = [math.prod(self._shape[axis + 1 :]) for axis in range(len(self._shape))]
-            places = places @ np.array(strides, np.int64)
-        values = self._values.read()
-        dense = np.zeros(elements, values.dtype)
-        dense[places] = values
-        return dense
+        strides = [math.prod(limits[axis + 1 :]) for axis in range(len(limits))]
+        flat = by_axis @ np.array(strides, np.int64)
+        order = np.argsort(flat, kind="stable")
+        return flat[order], self._values.read()[order]
+
+
+def _scatter(dense: Array, places: Array, values: Array, start: int) -> None:
+    """Writes the values that belong in `dense`, which begins at the flat place `start`."""
+    first, last = places.searchsorted([start, start + len(dense)])
+    dense[places[first:last] - start] = values[first:last]

@@ -22,7 +22,8 @@ Buffer = bytes | mmap
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 100  # of nested messages; protobuf's own limit, so that what it rejects is rejected here
 
-_MANY = 1 << 12  # bytes of packed numbers from which decoding them all at once pays for numpy
+_MANY = 1 << 12  # bytes of packed numbers from which decoding many at once pays for numpy
+_PIECE = 1 << 16  # bytes of them that are decoded at once
 
 
 class WireError(Exception):
@@ -97,12 +98,13 @@ def text(buffer: Buffer, start: int, end: int) -> str:
 def packed_varints(buffer: Buffer, start: int, end: int) -> array[int]:
     """The packed varints in `buffer[start:end]`, as int64."""
     numbers = array("q")
-    if end - start >= _MANY:
-        packed = buffer[start:end]
-        if count_varints(packed)[1] != len(packed):
-            raise WireError(f"a number that does not end at byte {end}")
-        numbers.frombytes(decode_varints(packed).tobytes())
-        return numbers
+    while end - start >= _MANY:
+        piece = buffer[start : min(start + _PIECE, end)]
+        used = count_varints(piece)[1]
+        if not used:
+            break
+        numbers.frombytes(decode_varints(piece[:used]).tobytes())
+        start += used
     while start < end:
         value, start = varint(buffer, start, end)
         numbers.append(signed(value))

@@ -1,0 +1,111 @@
+"""Reviewing built models: the fixtures that every test of a rule or a fact uses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnx
+import pytest
+from models import ModelBuilder
+
+from avreview.api import review
+from avreview.artifact import Artifact
+from avreview.engine.cards import catalogue
+from avreview.engine.checks import load_checks
+from avreview.engine.resolve import Resolver
+from avreview.engine.review import Finding, Review, Severity, Verdict
+from avreview.facts.modality import StatedModality
+from avreview.load import open_artifact
+
+Model: TypeAlias = ModelBuilder | onnx.ModelProto | Path
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """How one rule ended on one model."""
+
+    verdict: Verdict
+    reason: str | None
+    findings: list[Finding]
+
+    @property
+    def only(self) -> Finding:
+        """The one finding there must be."""
+        assert len(self.findings) == 1, [finding.message for finding in self.findings]
+        return self.findings[0]
+
+    @property
+    def modules(self) -> list[str | None]:
+        """The module of every finding, its further places behind it."""
+        return [place.module for finding in self.findings for place in (finding.location, *finding.also)]
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is Verdict.PASS and not self.findings
+
+    def found(self, severity: Severity, *modules: str | None) -> Finding:
+        """The one finding there must be, after comparing its severity and places: the first, then `also`."""
+        finding = self.only
+        assert finding.severity is severity
+        assert [finding.location.module, *(place.module for place in finding.also)] == list(modules)
+        return finding
+
+
+Assess = Callable[..., Assessed]
+Facts = Callable[..., Any]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[Any], Path]:
+    """Writes a built model to a file of its own."""
+    numbers = itertools.count()
+
+    def save(model: Model) -> Path:
+        if isinstance(model, Path):
+            return model
+        path = tmp_path / f"model{next(numbers)}.onnx"
+        proto = model.build() if isinstance(model, ModelBuilder) else model
+        path.write_bytes(proto.SerializeToString())
+        return path
+
+    return save
+
+
+@pytest.fixture
+def reviewed(saved: Callable[[Any], Path]) -> Callable[..., Review]:
+    """Reviews a built model: `reviewed(model, select=["AV301"], modality="lidar")`."""
+
+    def run(model: Model, **options: Any) -> Review:
+        report = review([saved(model)], **options)
+        assert not report.unreadable
+        return report.reviews[0]
+
+    return run
+
+
+@pytest.fixture
+def assess(reviewed: Callable[..., Review]) -> Assess:
+    """Reviews a built model by one rule: `assess(model, "AV301")`."""
+
+    def run(model: Model, rule: str, **options: Any) -> Assessed:
+        result = reviewed(model, select=[rule], **options)
+        outcome = next(outcome for outcome in result.rules if outcome.rule == rule)
+        return Assessed(outcome.verdict, outcome.reason, [f for f in result.findings if f.rule == rule])
+
+    return run
+
+
+@pytest.fixture
+def fact(saved: Callable[[Any], Path]) -> Facts:
+    """Computes one fact of a built model: `fact(model, Layers)`."""
+    load_checks(catalogue())  # importing the checks registers what provides facts
+
+    def compute(model: Model, kind: type, modality: str | None = None) -> Any:
+        artifact = open_artifact(saved(model))
+        return Resolver({Artifact: artifact, StatedModality: StatedModality(modality)}).get(kind)
+
+    return compute
