@@ -26,9 +26,10 @@ def non_finite_weights(parameters: Parameters, statistics: Statistics, limits: T
         is_mask = parameter.role == "factor"
         number = measured.nan + (0 if is_mask else measured.inf)
         if number > limits.max_non_finite:
+            verb = "is" if number == 1 else "are"
             yield Violation(
                 at=parameter.at,
-                message=f"The {parameter.role} holds {count(number, 'value')} that {'is' if number == 1 else 'are'} no number.",
+                message=f"The {parameter.role} holds {count(number, 'value')} that {verb} no number.",
                 observed={
                     "nan": measured.nan,
                     "inf": measured.inf,

@@ -271,5 +271,3 @@ def does_initialization_match(inits: Initializations) -> AnswerText:
         for entry in untouched
     ]
     return AnswerText(f"{len(untouched)} of {count(len(inits.all), 'weight')} are still at an initialization.", rows)
-
-

@@ -27,7 +27,9 @@ def never_trained_module(inits: Initializations, limits: Thresholds) -> Iterator
     for group, entries in groups.items():
         if not any(e.elements >= limits.alone_min_elements or (e.match and e.match.companion) for e in entries):
             continue
-        yield _untrained(inits, entries, group, f"{group} was never trained: its weights cannot be told from a fresh draw.")
+        yield _untrained(
+            inits, entries, group, f"{group} was never trained: its weights cannot be told from a fresh draw."
+        )
 
 
 def _trained_modules(inits: Initializations) -> frozenset[str]:

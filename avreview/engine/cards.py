@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from avreview.engine.review import Severity
 from avreview.errors import AvreviewError, UsageError
 
+_TOP_LEVEL = re.compile(r"^(?=[a-z_]+:)", re.MULTILINE)
 _CARD_NAME = re.compile(r"(AV\d{3})-([a-z0-9-]+)$")
 
 
@@ -78,38 +79,38 @@ class Card:
         return f"<Card {self.id} {self.name}>"
 
     @functools.cached_property
-    def _head(self) -> Mapping[str, Any]:
-        """The lines above the summary: all that a rule needs to run. The prose below is parsed when it is read."""
-        return dict(parse_yaml(self.path, self.content.partition("\nsummary:")[0]))
-
-    @functools.cached_property
     def content(self) -> str:
         """The file's text."""
         return read_text(self.path)
 
     @functools.cached_property
-    def _fields(self) -> Mapping[str, Any]:
-        fields = parse_yaml(self.path, self.content)
-        if not isinstance(fields, dict) or (fields.get("id"), fields.get("name")) != (self.id, self.name):
+    def _sections(self) -> Mapping[str, str]:
+        """The text of each top-level key, so that a review parses only what it needs: a key or two of each card."""
+        sections = {part.partition(":")[0]: part for part in _TOP_LEVEL.split(self.content)}
+        if (sections.get("id", "").split(), sections.get("name", "").split()) != (["id:", self.id], ["name:", self.name]):
             raise AvreviewError(f"{self.path}: the card's id and name differ from its file name")
-        return fields
+        return sections
+
+    def _value(self, key: str) -> Any:
+        section = self._sections.get(key)
+        return None if section is None else parse_yaml(self.path, section)[key]
 
     def _text(self, key: str) -> str:
-        return str(self._fields.get(key) or "").strip()
+        return str(self._value(key) or "").strip()
 
     @property
     def severity(self) -> Severity:
-        return Severity.parse(self._head["severity"])
+        return Severity.parse(self._value("severity"))
 
     @property
     def planned(self) -> bool:
         """True when this version knows the rule but cannot decide it yet."""
-        return bool(self._head.get("planned", False))
+        return bool(self._value("planned"))
 
     @property
     def needs(self) -> Sequence[Sequence[str]]:
         """What has to be had: any one of the outer entries, each of them all of its words."""
-        return [[entry] if isinstance(entry, str) else list(entry) for entry in self._head["needs"]]
+        return [[entry] if isinstance(entry, str) else list(entry) for entry in self._value("needs")]
 
     @property
     def summary(self) -> str:
@@ -145,7 +146,7 @@ class Card:
 
     @functools.cached_property
     def thresholds(self) -> Mapping[str, Threshold]:
-        return {name: Threshold(**fields) for name, fields in (self._fields.get("thresholds") or {}).items()}
+        return {name: Threshold(**fields) for name, fields in (self._value("thresholds") or {}).items()}
 
     @property
     def limits(self) -> Thresholds:
@@ -154,7 +155,7 @@ class Card:
     @property
     def sources(self) -> Sequence[str]:
         """What the card cites, as written: an id of `sources.yaml` and perhaps a place in it."""
-        return list(self._fields.get("sources") or ())
+        return list(self._value("sources") or ())
 
 
 class Catalogue:

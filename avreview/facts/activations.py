@@ -62,7 +62,21 @@ class ActivationFinder:
         written = self._written_out(key)
         if written is not None:
             return written
-        return next(filter(None, (self._operator(node, key) for node in consumers)), None)
+        alone = (node for node in consumers if not self._meets_again(node, key))
+        return next(filter(None, (self._operator(node, key) for node in alone)), None)
+
+    def _meets_again(self, node: Node, key: str) -> bool:
+        """True when an operator's result soon multiplies `key` itself: a part of something like SiLU, not an activation."""
+        waiting, seen = [node], 0
+        while waiting and seen < _MOST_NODES:
+            seen += 1
+            for output in waiting.pop(0).outputs:
+                for reader in self._graph.consumers.get(output, ()):
+                    if reader.op == "Mul" and key in reader.inputs:
+                        return True
+                    if reader.op in _ELEMENTWISE:
+                        waiting.append(reader)
+        return False
 
     def _operator(self, node: Node, key: str) -> Activation | None:
         name = _OPERATORS.get(node.op)
@@ -109,8 +123,11 @@ class ActivationFinder:
             output = node.outputs[0]
             values[output] = result
             frontier += self._graph.consumers.get(output, ())
-            if self._closed(values, output, inside) and (name := recognise(result)):
-                return Activation(name, output, node)
+            if self._closed(values, output, inside):
+                if name := recognise(result):
+                    return Activation(name, output, node)
+                if slope := leaky_slope(result):
+                    return Activation("leaky_relu", output, node, slope)
         return None
 
     def _closed(self, values: Mapping[str, Array], output: str, inside: set[int]) -> bool:
@@ -218,9 +235,12 @@ def apply(activation: Activation, values: Array) -> Array | None:
 
 
 @functools.cache
-def _references() -> Mapping[str, Array]:
-    """The known activations on the grid."""
-    return {name: function(_grid()) for name, function in _functions().items()}
+def _references() -> tuple[tuple[str, ...], Array]:
+    """The names of the known activations, and their values on the grid, one row each."""
+    import numpy as np
+
+    functions = _functions()
+    return tuple(functions), np.stack([function(_grid()) for function in functions.values()])
 
 
 def recognise(values: Array) -> str | None:
@@ -228,9 +248,16 @@ def recognise(values: Array) -> str | None:
 
     The tolerance tells exact GELU from its tanh form, which differ by 5e-4, and lets float16 constants pass.
     """
+    names, references = _references()
+    near = (abs(references - values) <= 1e-4 + 1e-4 * abs(references)).all(axis=1)
+    return names[int(near.argmax())] if near.any() else None
+
+
+def leaky_slope(values: Array) -> float | None:
+    """The slope below zero of a leaky ReLU with these values on the grid, or None for another function."""
     import numpy as np
 
-    for name, reference in _references().items():
-        if np.allclose(values, reference, rtol=1e-4, atol=1e-4):
-            return name
-    return None
+    grid = _grid()
+    slope = float(values[0] / grid[0])
+    fits = 0 < slope < 1 and np.allclose(values, np.where(grid > 0, grid, slope * grid), rtol=1e-4, atol=1e-4)
+    return slope if fits else None

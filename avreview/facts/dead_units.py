@@ -45,10 +45,14 @@ class UnitReview:
         self._layers = layers
         self._statistics = statistics
         self._final = final_layers(graph, layers)
+        self._judged: dict[float, list[UnitFaults]] = {}
 
     def faults(self, tolerance: float) -> list[UnitFaults]:
         """The faults of every layer whose units can be read; weights within `tolerance` × the largest are equal."""
-        return [faults for layer in self._layers.weighted if (faults := self._of(layer, tolerance)) is not None]
+        if tolerance not in self._judged:
+            every = (self._of(layer, tolerance) for layer in self._layers.weighted)
+            self._judged[tolerance] = [faults for faults in every if faults is not None]
+        return self._judged[tolerance]
 
     def _of(self, layer: Layer, tolerance: float) -> UnitFaults | None:
         units = UnitWeights(layer)

@@ -115,69 +115,104 @@ class _Finder:
 
     def mask(self, generator: Node) -> Dropout | None:
         """The dropout that a generator's draws end in: a comparison or a floor, then a product with data."""
-        key, rate, scaled, cut = generator.outputs[0], None, False, generator.op == "Bernoulli"
-        if generator.op == "Bernoulli":
-            rate = self._complement(self._constants.scalar(generator.input(0)))
-        for _ in range(10):
-            node = self._next(key)
-            if node is None:
-                return None
-            other = next((name for name in node.inputs if name and name != key), "")
-            number = self._constants.scalar(other) if other else None
-            if node.op == "Where" and cut:
-                return self._dropout(generator, node, node.input(1), rate, scaled)
-            if node.op in ("Mul", "Div", "And") and other and number is None:
-                return self._dropout(generator, node, other, rate, scaled) if cut else None
-            if node.op in ("Less", "LessOrEqual"):
-                cut, rate = True, self._complement(number) if node.input(0) == key else number
-            elif node.op in ("Greater", "GreaterOrEqual"):
-                cut, rate = True, number if node.input(0) == key else self._complement(number)
-            elif node.op == "Floor":
-                cut = True
-            elif node.op == "Add" and number is not None and not cut:
-                rate = self._complement(number)  # floor(keep + u): the old Swin form
-            elif node.op == "Not":
-                rate = self._complement(rate)
-            elif node.op in ("Div", "Mul") and number is not None:
-                scaled = scaled or self._undoes(node.op, number, rate)
-            elif node.op not in _MASKING:
-                return None
-            key = node.outputs[0]
-        return None
+        rate = self._complement(self._probability(generator)) if generator.op == "Bernoulli" else None
+        waiting = [_Draw(generator.outputs[0], rate, scaled=False, cut=generator.op == "Bernoulli")]
+        reached: set[str] = set()
+        product: tuple[Node, str, _Draw] | None = None
+        while waiting and len(reached) < _MOST_VALUES:
+            draw = waiting.pop(0)
+            if draw.key in reached:
+                continue
+            reached.add(draw.key)
+            for node in self._graph.consumers.get(draw.key, ()):
+                if (masked := self._masked(node, draw)) is not None:
+                    product = product or (node, *masked)
+                elif (after := self._after(node, draw)) is not None:
+                    waiting.append(after)
+        return None if product is None else self._dropout(generator, *product, reached)
 
-    def _next(self, key: str) -> Node | None:
-        readers = [node for node in self._graph.consumers.get(key, ()) if node.op != "Shape"]
-        return readers[0] if readers else None
+    def _masked(self, node: Node, draw: _Draw) -> tuple[str, _Draw] | None:
+        """What a mask is multiplied onto or chosen from, and the mask as it is used there."""
+        if not draw.cut:
+            return None
+        if node.op == "Where" and node.input(0) == draw.key:
+            if self._constants.weight(node.input(1)) is None:
+                return node.input(1), draw
+            return node.input(2), draw._replace(rate=self._complement(draw.rate))  # a constant where the mask is set
+        other = self._other(node, draw.key)
+        is_data = bool(other) and self._constants.scalar(other) is None
+        return (other, draw) if node.op in ("Mul", "Div", "And") and is_data else None
+
+    def _after(self, node: Node, draw: _Draw) -> _Draw | None:
+        """The draw as a further operator leaves it, or None where it stops being a mask in the making."""
+        other = self._other(node, draw.key)
+        number = self._constants.scalar(other) if other else None
+        draw = draw._replace(key=node.outputs[0])
+        if node.op in ("Less", "LessOrEqual", "Greater", "GreaterOrEqual"):
+            kept_below = node.op.startswith("Less") == (node.input(1) == other)
+            return draw._replace(cut=True, rate=self._complement(number) if kept_below else number)
+        if node.op == "Floor":
+            return draw._replace(cut=True)
+        if node.op == "Not":
+            return draw._replace(rate=self._complement(draw.rate))
+        if node.op == "Add" and number is not None and not draw.cut:
+            return draw._replace(rate=self._complement(number))  # floor(keep + u): the old Swin form
+        if node.op in ("Div", "Mul"):
+            return None if number is None else draw._replace(scaled=draw.scaled or self._undoes(node, number, draw.rate))
+        return draw if node.op in _MASKING else None
+
+    @staticmethod
+    def _other(node: Node, key: str) -> str:
+        return next((name for name in node.inputs if name and name != key), "")
+
+    def _probability(self, generator: Node) -> float | None:
+        """What a Bernoulli draws with, where it is one number for all elements."""
+        values = self._constants.values(generator.input(0)) if generator.input(0) else None
+        if values is None or not 0 < values.size <= _MOST_PROBABILITIES or values.min() != values.max():
+            return None
+        return float(values.min())
 
     @staticmethod
     def _complement(number: float | None) -> float | None:
         return None if number is None else 1.0 - number
 
-    @staticmethod
-    def _undoes(op: str, number: float, rate: float | None) -> bool:
+    def _undoes(self, node: Node, number: float, rate: float | None) -> bool:
         """A constant that makes up for what was dropped: a division by the keep probability."""
-        keep = number if op == "Div" else 1 / number if number else 0.0
-        return 0 < keep < 1 and (rate is None or abs(keep - (1 - rate)) < 0.01 * keep + 1e-6)
+        keep = number if node.op == "Div" else 1 / number if number else 0.0
+        return 0 < keep < 1 and (rate is None or abs(keep - (1 - rate)) < self._limits.scale_tolerance * keep + 1e-6)
 
-    def _dropout(self, generator: Node, node: Node, data: str, rate: float | None, scaled: bool) -> Dropout:
-        scaled = scaled or self._scaled_nearby(node.outputs[0], data, rate)
+    def _dropout(self, generator: Node, node: Node, data: str, draw: _Draw, reached: Container[str]) -> Dropout:
+        rate = draw.rate
+        scaled = draw.scaled or self._shifted(node, reached) or self._scaled_nearby(node.outputs[0], data, rate)
         return Dropout(
             node, module_path(node) or module_path(generator), data, node.outputs[0], rate,
             active=rate != 0, form="mask", evidence=f"a mask from {generator.op}",
-            per_sample=self._per_sample(generator.outputs[0], data), scaled=scaled,
+            per_sample=self._per_sample(draw.key, data), scaled=scaled,
         )  # fmt: skip
 
+    def _shifted(self, product: Node, reached: Container[str]) -> bool:
+        """Alpha dropout adds the mask, too, and so keeps mean and variance by a formula of its own."""
+        readers = self._graph.consumers.get(product.outputs[0], ())
+        sums = [node for node in readers if node.op in ("Add", "Sub")]
+        return any(key in reached for node in sums for key in node.inputs)
+
     def _scaled_nearby(self, result: str, data: str, rate: float | None) -> bool:
-        """The division may stand behind the product (result) or in front of it (data)."""
-        near = [*self._graph.consumers.get(result, ())[:1]]
-        if (before := self._graph.producer.get(data)) is not None:
-            near.append(before)
-        for node in near:
-            if node.op in ("Mul", "Div"):
-                numbers = [n for key in node.inputs if key and (n := self._constants.scalar(key)) is not None]
-                if any(self._undoes(node.op, number, rate) for number in numbers):
-                    return True
+        """The division may stand a few nodes behind the product (result) or in front of it (data)."""
+        for _ in range(int(self._limits.max_nodes_around)):
+            after = only_consumer(self._graph, result)
+            before = self._graph.producer.get(data)
+            for node in (after, before):
+                if node is not None and node.op in ("Mul", "Div"):
+                    numbers = [n for key in node.inputs if key and (n := self._constants.scalar(key)) is not None]
+                    if any(self._undoes(node, number, rate) for number in numbers):
+                        return True
+            result = after.outputs[0] if after is not None and after.op in _KEEPING else ""
+            data = self._data(before) if before is not None and before.op in _KEEPING else ""
         return False
+
+    def _data(self, node: Node) -> str:
+        """The first input of a node that is no constant."""
+        return next((key for key in node.inputs if key and self._constants.weight(key) is None), "")
 
     def _per_sample(self, mask: str, data: str) -> bool:
         """One draw for a whole sample: the mask has extent 1 in every axis but the first, the data has not."""

@@ -10,11 +10,12 @@ from avreview.facts.weights import Constants
 Dims = tuple[int | str | None, ...]
 
 _SAME = frozenset({
-    "Abs", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "CumSum", "DequantizeLinear", "Dropout", "Elu",
-    "Erf", "Exp", "FastGelu", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Identity",
-    "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "Mish", "Neg",
-    "Not", "PRelu", "QuantizeLinear", "QuickGelu", "RMSNormalization", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid",
-    "Sign", "SimplifiedLayerNormalization", "Softmax", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh",
+    "Abs", "BatchNormalization", "Bernoulli", "Cast", "CastLike", "Ceil", "Clip", "CumSum", "DequantizeLinear",
+    "Dropout", "Elu", "Erf", "Exp", "FastGelu", "Floor", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish",
+    "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization",
+    "Mish", "Neg", "Not", "PRelu", "QuantizeLinear", "QuickGelu", "RMSNormalization", "RandomNormalLike",
+    "RandomUniformLike", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "SimplifiedLayerNormalization",
+    "Softmax", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh",
 })  # fmt: skip
 _BROADCAST = frozenset({
     "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod",
@@ -117,19 +118,49 @@ class Shapes:
         return tuple(dims[axis] for axis in order) if sorted(order) == list(range(len(dims))) else None
 
     def _reshape(self, node: Node) -> Dims | None:
-        target = self._constants.integers(node.input(1))
+        target = self._target(node.input(1))
         if target is None:
-            source = self._graph.producer.get(node.input(1))
-            if source is not None and source.op == "Shape" and not source.attributes:
-                return self.dims(source.input(0))  # back to the shape of another value
-            shape = self.dims(node.input(1))
-            rank = shape[0] if shape is not None and len(shape) == 1 else None
-            return (None,) * rank if isinstance(rank, int) and 0 <= rank < 64 else None
+            return None
         dims = self.dims(node.input(0))
         return tuple(
-            (dims[axis] if dims is not None and axis < len(dims) else None) if d == 0 else None if d < 0 else d
-            for axis, d in enumerate(target)
+            (dims[axis] if dims is not None and axis < len(dims) else None)
+            if extent == 0
+            else None
+            if isinstance(extent, int) and extent < 0
+            else extent
+            for axis, extent in enumerate(target)
         )
+
+    def _shape(self, node: Node) -> Dims | None:
+        return (self.rank(node.input(0)) if not node.attributes else None,)
+
+    def _constantofshape(self, node: Node) -> Dims | None:
+        return self._target(node.input(0))
+
+    def _randomuniform(self, node: Node) -> Dims | None:
+        return tuple(node.attributes.get("shape") or ()) or None
+
+    _randomnormal = _randomuniform
+
+    def _target(self, key: str, depth: int = 6) -> Dims | None:
+        """The elements of a shape that the graph holds or computes; None for those that are not constant."""
+        fixed = self._constants.integers(key)
+        node = self._graph.producer.get(key)
+        if fixed is not None or depth <= 0:
+            return fixed
+        if node is not None and node.op == "Concat" and len(node.inputs) <= 8:
+            parts = [self._target(part, depth - 3) for part in node.inputs]
+            known = [part for part in parts if part is not None]
+            return tuple(extent for part in known for extent in part) if len(known) == len(parts) else None
+        if node is not None and node.op == "Shape" and not node.attributes:
+            return self.dims(node.input(0))  # the shape of another value
+        if node is not None and node.op in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+            return self._target(node.input(0), depth - 1)
+        shape = self.dims(key)
+        if shape is None or len(shape) > 1:
+            return None
+        length = shape[0] if shape else 1
+        return (None,) * length if isinstance(length, int) and 0 <= length < 64 else None
 
     def _flatten(self, node: Node) -> Dims | None:
         dims = self.dims(node.input(0))

@@ -56,9 +56,7 @@ class Exported:
 def torchscript(folder: Path, network: Any, shape: tuple[int, ...], opset: int, mode: str = "EVAL") -> Exported:
     """Exports by tracing and reviews; `mode` is a member of torch.onnx.TrainingMode, EVAL being the exporter's default."""
     training = getattr(torch.onnx.TrainingMode, mode)
-    return _exported(
-        folder, network, shape, opset, dynamo=False, training=training, do_constant_folding=mode == "EVAL"
-    )
+    return _exported(folder, network, shape, opset, dynamo=False, training=training, do_constant_folding=mode == "EVAL")
 
 
 def dynamo(folder: Path, network: Any, shape: tuple[int, ...], opset: int) -> Exported:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import Assess
-from models import ModelBuilder
+from models import Array, ModelBuilder
 from onnx import TensorProto, helper
 
 from avreview.engine.review import Severity, Verdict
@@ -72,7 +72,7 @@ def test_av001_names_each_tensor_once_however_often_it_is_used(assess: Assess) -
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_av001_reads_every_floating_point_type(assess: Assess, dtype: type) -> None:
-    weight = np.ones((16, 16), dtype)
+    weight: Array = np.ones((16, 16), dtype)
     weight[1, 1] = np.inf
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     model = ModelBuilder().input("x", [1, 16], kind).gemm("fc", 16, weight=weight, bias=False).output("y", dtype=kind)
