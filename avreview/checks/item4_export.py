@@ -73,8 +73,8 @@ def repeated_output_activation(artifact: Artifact, outputs: OutputActivations) -
         yield Violation(
             at=locate(artifact.provenance.path, repeated.second),
             also=[locate(artifact.provenance.path, repeated.first)],
-            message=f"{repeated.second.op} is applied to what {repeated.first.op} has already squashed.",
-            observed={"first": repeated.first.op, "second": repeated.second.op},
+            message=f"{repeated.kinds[1]} is applied to what {repeated.kinds[0]} has already squashed.",
+            observed={"first": repeated.kinds[0], "second": repeated.kinds[1]},
             expected={"squashing_operators": 1},
         )
 
@@ -105,5 +105,3 @@ def are_modes_tested(artifact: Artifact, randomness: Randomness) -> AnswerText:
         f"{count(active, 'operator')} still work as in training" if active else "No operator is left in training mode"
     )
     return AnswerText(f"{shown}; the export was not compared with its source.")
-
-

@@ -60,10 +60,14 @@ def _folded_without_shift(layer: Layer) -> bool:
 @check("AV502")
 def norm_stats_degenerate(norms: NormLayers, health: NormHealth, limits: Thresholds) -> Iterator[Violation]:
     """Variances that no data gives, and channels that are dead or blown up."""
+    import numpy as np
+
     if not health.all:
         raise NotApplicable("the model has no norm with running statistics")
     for entry in health.all:
-        variance = entry.variance
+        finite = np.isfinite(entry.mean) & np.isfinite(entry.variance)
+        yield from _degenerate(norms, entry.norm, ~finite, "mean or variance not finite", None)
+        variance = np.where(finite, entry.variance, 1.0)
         yield from _degenerate(norms, entry.norm, variance < 0, "negative variance", None)
         yield from _degenerate(norms, entry.norm, variance == 0, "variance of exactly 0", None)
         if entry.is_half:
@@ -74,7 +78,7 @@ def norm_stats_degenerate(norms: NormLayers, health: NormHealth, limits: Thresho
         frozen = (variance > 0) & (variance <= limits.dead_input_variance) & ~dead
         yield from _degenerate(norms, entry.norm, dead, "dead channel", Severity.NOTE)
         yield from _degenerate(norms, entry.norm, frozen, "constant input", Severity.NOTE)
-        alive = (variance > 0) & ~dead & ~frozen
+        alive = finite & (variance > 0) & ~dead & ~frozen
         gain = alive & (abs(entry.gamma) / entry.deviation > limits.max_gain)
         shift = alive & (abs(entry.mean) / entry.deviation > limits.max_mean_to_std)
         yield from _degenerate(norms, entry.norm, gain, f"gain over {limits.max_gain:g}", Severity.NOTE)

@@ -54,9 +54,7 @@ def check(
         Optional[Modality],  # noqa: UP045
         typer.Option(help="The sensor behind the inputs, where their names do not tell."),
     ] = None,
-    format: Annotated[
-        Format, typer.Option("--format", "-f", help="How the report is written.")
-    ] = Format.TERMINAL,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How the report is written.")] = Format.TERMINAL,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", help="Write the report to a file.", metavar="FILE", dir_okay=False),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
+
+from avreview.cli.output import destination
 
 
 def explain(
@@ -13,9 +14,9 @@ def explain(
 ) -> None:
     """Explain a rule: what it finds, why it matters, how it is decided, what to do."""
     from avreview.engine.cards import catalogue
-    from avreview.report.catalogue import write_card
+    from avreview.report.catalogue import write_cards
 
     known = catalogue()
     chosen = sorted(set().union(*map(known.select, rules)))
-    for rule in chosen:
-        write_card(known[rule], known, sys.stdout)
+    with destination() as stream:
+        write_cards([known[rule] for rule in chosen], known, stream)

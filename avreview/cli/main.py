@@ -8,6 +8,7 @@ import sys
 import typer
 
 from avreview.cli import check, explain, rules, schema
+from avreview.cli.output import ReaderGone, complain
 from avreview.errors import AvreviewError
 
 # Typer as it comes imports rich for its help; plain help starts three times as fast.
@@ -42,20 +43,36 @@ def _root(
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 nothing found, 1 findings, 2 the review could not be done."""
+    """Runs the command line. Exit codes: 0 nothing found, 1 findings, 2 the review could not be done.
+
+    Python ends with 1 on an exception and Typer on a closed pipe, which here would say "findings": both become 2.
+    """
     try:
-        app()
+        code = app(standalone_mode=False)
     except AvreviewError as error:
         _fail(str(error))
     except MemoryError:
         _fail("out of memory")
-    except BrokenPipeError:  # the reader of our output went away; nothing is left to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
         sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "show"):  # a usage error of Click's, which newer Typers carry inside themselves
+            error.show()
+            sys.exit(2)
+        _fail(_crash(error))
+    sys.exit(code or 0)
 
 
 def _fail(message: str) -> None:
-    from avreview.cli.output import complain
-
     complain(message)
     sys.exit(2)
+
+
+def _crash(error: Exception) -> str:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return f"avreview crashed at {where}: {type(error).__name__}: {error}; please report it"

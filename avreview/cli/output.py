@@ -13,33 +13,70 @@ from typing import TextIO
 from avreview.errors import AvreviewError
 
 
+class ReaderGone(Exception):  # noqa: N818 - as with `| head`, nothing went wrong on this side
+    """Who read our standard output has closed it."""
+
+
 def complain(message: str) -> None:
     """One line on stderr, with whatever a hostile file brought into it made harmless."""
     from avreview.report.escape import plain
 
-    sys.stderr.write(f"avreview: {plain(message, limit=600)}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"avreview: {plain(message, limit=600)}\n")
 
 
 @contextlib.contextmanager
-def destination(path: Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that appears whole or not at all."""
+def destination(path: Path | None = None) -> Iterator[TextIO]:
+    """stdout, or a file that appears whole or not at all; a device or a pipe is written to as it is.
+
+    Raises AvreviewError when it cannot be written, and ReaderGone when nobody reads it any more.
+    """
     if path is None:
-        yield sys.stdout
+        with _standard_output() as stream:
+            yield stream
         return
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        in_place = path.exists() and not path.is_file()
+        with open(path, "w", encoding="utf-8") if in_place else _whole(path) as stream:
+            yield stream
     except OSError as error:
         raise AvreviewError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """A new file that takes the place of `path`, or of what that links to, once it is complete."""
+    target = os.path.realpath(path)
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             yield stream
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AvreviewError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+        os.replace(temporary, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    if sys.stdout is None:
+        raise AvreviewError("standard output is closed; name a file with --output")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich makes an exit of the first
+        _discard_output()
+        raise ReaderGone from None
+    except OSError as error:
+        _discard_output()
+        raise AvreviewError(f"standard output cannot be written ({error.strerror})") from None
+
+
+def _discard_output() -> None:
+    """Keeps the interpreter from writing, when it ends, what could not be written now."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _umask() -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-import sys
 from typing import Annotated
 
 import typer
+
+from avreview.cli.output import destination
 
 
 class Format(str, enum.Enum):
@@ -18,12 +19,11 @@ class Format(str, enum.Enum):
 
 
 def rules(
-    format: Annotated[
-        Format, typer.Option("--format", "-f", help="How the catalogue is written.")
-    ] = Format.TERMINAL,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How the catalogue is written.")] = Format.TERMINAL,
 ) -> None:
     """List every rule, grouped by the question it helps to answer."""
     from avreview.engine.cards import catalogue
     from avreview.report.catalogue import write_rules
 
-    write_rules(catalogue(), sys.stdout, format=format.value)
+    with destination() as stream:
+        write_rules(catalogue(), stream, format=format.value)

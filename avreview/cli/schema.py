@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-import json
 from typing import Annotated
 
 import typer
+
+from avreview.cli.output import destination
 
 
 class Kind(str, enum.Enum):
@@ -17,6 +18,8 @@ class Kind(str, enum.Enum):
 
 def schema(kind: Annotated[Kind, typer.Argument(help="What the schema describes.")] = Kind.REPORT) -> None:
     """Print the JSON Schema of the report."""
+    from avreview.report.json_format import dumps
     from avreview.report.schema import report_schema
 
-    typer.echo(json.dumps(report_schema(), indent=2, ensure_ascii=False))
+    with destination() as stream:
+        stream.write(dumps(report_schema()))

@@ -66,7 +66,7 @@ class ActivationFinder:
         return next(filter(None, (self._operator(node, key) for node in alone)), None)
 
     def _meets_again(self, node: Node, key: str) -> bool:
-        """True when an operator's result soon multiplies `key` itself: a part of something like SiLU, not an activation."""
+        """True when an operator's result soon multiplies `key` itself: it is a part of something like SiLU."""
         waiting, seen = [node], 0
         while waiting and seen < _MOST_NODES:
             seen += 1
@@ -146,7 +146,8 @@ class ActivationFinder:
             return None
         operands: list[Array | float] = []
         for source in node.inputs:
-            if not source:
+            if not source:  # of Clip: no lower bound, no upper bound
+                operands.append(-math.inf if len(operands) == 1 else math.inf)
                 continue
             if source in values:
                 operands.append(values[source])
@@ -181,7 +182,7 @@ def _compute(node: Node, operands: Sequence[Any]) -> Array | None:
     }  # fmt: skip
     with np.errstate(all="ignore"):
         if node.op in binary and len(operands) == 2:
-            return np.asarray(binary[node.op](*operands)) + 0 * _grid()
+            return np.asarray(binary[node.op](*operands) + 0 * _grid())
         if node.op in unary and len(operands) == 1:
             return np.asarray(unary[node.op](operands[0]))
         if node.op == "HardSigmoid":
@@ -199,10 +200,10 @@ def _functions() -> Mapping[str, Callable[[Array], Array]]:
     import numpy as np
 
     def sigmoid(x: Array) -> Array:
-        return 1 / (1 + np.exp(-x))
+        return np.asarray(1 / (1 + np.exp(-x)))
 
     def normal_cdf(x: Array) -> Array:
-        return (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2))) / 2
+        return np.asarray((1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2))) / 2)
 
     return {
         "relu": lambda x: np.maximum(x, 0),

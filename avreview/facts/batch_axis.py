@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
@@ -24,10 +24,13 @@ _KEEPS_FIRST = frozenset({
 
 
 class BakedBatch(NamedTuple):
-    """A node that fixes the first axis of a tensor whose first axis is the dynamic batch."""
+    """A node that fixes the first axis of a tensor whose first axis is the dynamic batch.
+
+    `target` is the shape it asks for, or the declared one of the output that it computes.
+    """
 
     node: Node
-    target: tuple[int, ...]
+    target: tuple[int | str | None, ...]
 
 
 class BatchAxis(NamedTuple):
@@ -55,7 +58,15 @@ def batch_axis(artifact: Artifact, constants: Constants, shapes: Shapes) -> Batc
                 carries.add(node.outputs[0])  # a target computed from shapes follows the batch
         elif _carries_on(graph, node, carries, shapes):
             carries.add(node.outputs[0])
-    return BatchAxis(baked)
+    return BatchAxis([*baked, *_declared(graph, carries)])
+
+
+def _declared(graph: Graph, carries: set[str]) -> Iterator[BakedBatch]:
+    """Outputs that follow the batch but are declared with one size of it."""
+    for info in graph.outputs:
+        node = graph.producer.get(info.name)
+        if node is not None and info.name in carries and info.dims and _is_fixed(info.dims[0]):
+            yield BakedBatch(node, info.dims)
 
 
 def _is_fixed(extent: int | str | None) -> bool:
@@ -88,9 +99,7 @@ def _carries_on(graph: Graph, node: Node, carries: set[str], shapes: Shapes) -> 
         if node.input(0) in carries:
             longest = max((rank for rank in ranks if rank is not None), default=0)
             return len(node.inputs) == 1 or (shapes.rank(node.input(0)) or 0) >= longest or node.op not in _TWO_SIDED
-        return node.op in _TWO_SIDED and all(
-            shapes.rank(key) == ranks[0] for key in node.inputs if key in carries
-        )
+        return node.op in _TWO_SIDED and all(shapes.rank(key) == ranks[0] for key in node.inputs if key in carries)
     if node.op == "Concat":
         return int(node.attributes.get("axis", 0)) != 0 and node.input(0) in carries
     if node.op == "Transpose":

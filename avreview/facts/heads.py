@@ -13,7 +13,7 @@ from avreview.facts.layers import RECURRENT, Layers
 from avreview.facts.modules import module_path
 
 _GEOMETRY = re.compile(
-    r"box|(?<![a-z])reg|offset|center|(?<![a-z])dims?(?![a-z])|yaw|heading|depth|(?<![a-z])vel|flow|(?<![a-z])occ|"
+    r"box|(?<![a-z])reg(?![iu])|offset|center|(?<![a-z])dims?(?![a-z])|yaw|heading|depth|(?<![a-z])vel|flow|(?<![a-z])occ|"
     r"lane|keypoint|traj"
 )
 _TEMPORAL = re.compile(r"temporal|memory|track|motion|forecast")

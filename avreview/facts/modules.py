@@ -8,6 +8,7 @@ from avreview.artifact import Node
 from avreview.engine.review import Location
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # the PyTorch 2 exporter: "['', 'neck', 'neck.bn3', 'batch_norm']"
+_LONGEST_SCOPES = 16_384  # characters; real ones have some hundreds, and parsing takes two seconds a megabyte
 _PARAMETERS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_quantized", ".kernel", ".gamma", ".beta")
 
 
@@ -24,6 +25,8 @@ def module_path(node: Node) -> str | None:
 
 
 def _from_scopes(scopes: str) -> str | None:
+    if len(scopes) > _LONGEST_SCOPES:
+        return None
     try:
         names = ast.literal_eval(scopes)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

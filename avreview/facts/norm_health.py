@@ -33,7 +33,7 @@ class StoredStatistics(NamedTuple):
 
     @property
     def is_half(self) -> bool:
-        return self.norm.variance is not None and self.norm.variance.tensor.dtype == "float16"
+        return NormHealth.half(self.norm)
 
     def statistics_are_initial(self, tolerance: float) -> bool:
         """Mean 0 and variance 1 (or 1 − eps, as FrozenBatchNorm begins) in every channel."""

@@ -68,9 +68,7 @@ def _has_statistics(norm: Norm) -> bool:
     return norm.kind == "BatchNorm" and norm.statistics == RUNNING and norm.mean is not None
 
 
-def _sources(
-    norms: NormLayers, activations: ActivationFinder
-) -> Iterator[tuple[str, tuple[Norm, Activation | None]]]:
+def _sources(norms: NormLayers, activations: ActivationFinder) -> Iterator[tuple[str, tuple[Norm, Activation | None]]]:
     """The values whose distribution a batch norm fixes: its result, or its result after the activation."""
     for norm in norms.batch_norms:
         if norm.statistics == RUNNING and norm.gamma is not None and norm.beta is not None:

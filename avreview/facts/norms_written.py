@@ -31,8 +31,9 @@ class WrittenNorm(NamedTuple):
 
 
 class _Deviation(NamedTuple):
-    """The deviation that a norm divides by: what was squared, over which axes, with which eps."""
+    """The deviation that a norm divides by: of which value, what was squared, over which axes, with which eps."""
 
+    source: str
     squared: str
     mean: Node
     eps: float | None
@@ -94,7 +95,7 @@ class _Finder:
                     return None
                 key = data[0]
                 continue
-            return None
+            return self._difference_of_squares(node, eps) if node.op == "Sub" else None
         return None
 
     def _squares(self, mean: Node, eps: float | None) -> _Deviation | None:
@@ -106,8 +107,20 @@ class _Finder:
         if squared is None:
             return None
         difference = self._graph.producer.get(squared)
-        centred = difference is not None and difference.op == "Sub" and self._is_mean(difference.input(1))
-        return _Deviation(squared, mean, eps, centred)
+        if difference is not None and difference.op == "Sub" and self._is_mean(difference.input(1)):
+            return _Deviation(difference.input(0), squared, mean, eps, centred=True)
+        return _Deviation(squared, squared, mean, eps, centred=False)
+
+    def _difference_of_squares(self, node: Node, eps: float | None) -> _Deviation | None:
+        """A variance as the mean of squares less the square of the mean: Flax' fast form."""
+        squares, average = self._graph.producer.get(node.input(0)), self._squared(node.input(1))
+        mean = self._graph.producer.get(average) if average is not None else None
+        if squares is None or mean is None or squares.op not in _MEANS or mean.op not in _MEANS:
+            return None
+        squared = self._squared(squares.input(0))
+        if squared is None or mean.input(0) != squared:
+            return None
+        return _Deviation(squared, squared, squares, eps, centred=True)
 
     def _squared(self, key: str) -> str | None:
         node = self._graph.producer.get(key)
@@ -152,14 +165,12 @@ class _Finder:
 
     def _same(self, normalized: str, deviation: _Deviation) -> str | None:
         """The norm's input, when what is scaled is what was squared: the same value, or the same difference."""
-        squared = self._graph.producer.get(deviation.squared)
-        if not deviation.centred or squared is None:
-            return deviation.squared if normalized == deviation.squared else None
-        source = squared.input(0)
-        own = self._graph.producer.get(normalized)
+        source = deviation.source
         if normalized in (deviation.squared, source):
             return source
-        return source if own is not None and own.op == "Sub" and own.input(0) == source else None
+        own = self._graph.producer.get(normalized)
+        is_difference = own is not None and own.op == "Sub" and own.input(0) == source
+        return source if deviation.centred and is_difference else None
 
     def _axes(self, mean: Node, rank: int | None) -> tuple[int, ...] | None:
         if mean.op == "GlobalAveragePool":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
@@ -10,16 +10,18 @@ from avreview.engine.resolve import fact
 from avreview.facts.flow import MOVES
 from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layers
+from avreview.facts.weights import Constants
 
 _SQUASHING = ("Sigmoid", "Softmax")
 _MOVES = MOVES | {"Gather", "Concat", "Split"}
 
 
 class RepeatedActivation(NamedTuple):
-    """A squashing operator applied to the result of another."""
+    """A squashing operator, or the last one of a written-out form, applied to the result of another."""
 
     first: Node
     second: Node
+    kinds: tuple[str, str]  # Sigmoid, Softmax or LogSoftmax, of both
 
 
 class OutputActivations(NamedTuple):
@@ -30,12 +32,17 @@ class OutputActivations(NamedTuple):
 
 
 @fact
-def output_activations(artifact: Artifact, layers: Layers) -> OutputActivations:
+def output_activations(artifact: Artifact, layers: Layers, constants: Constants) -> OutputActivations:
     """Walks back from the outputs as far as the last weight layers."""
     graph = the_graph(artifact)
-    last = [node for node in _before_outputs(graph, layers) if node.op in (*_SQUASHING, "LogSoftmax")]
-    repeated = [RepeatedActivation(first, node) for node in last if (first := _squashed_before(graph, node))]
-    return OutputActivations(last, repeated)
+    finder = _Finder(graph, constants)
+    ends = [(node, squashing) for node in _before_outputs(graph, layers) if (squashing := finder.squashing(node))]
+    repeated = [
+        RepeatedActivation(before, node, (first, second))
+        for node, (second, source) in ends
+        for before, first in finder.squashed(source)
+    ]
+    return OutputActivations([node for node, _ in ends], repeated)
 
 
 def _before_outputs(graph: Graph, layers: Layers) -> list[Node]:
@@ -51,19 +58,60 @@ def _before_outputs(graph: Graph, layers: Layers) -> list[Node]:
     return [found[index] for index in sorted(found)]
 
 
-def _squashed_before(graph: Graph, node: Node) -> Node | None:
-    """The Sigmoid or Softmax whose unchanged values `node` squashes again."""
-    key = node.input(0)
-    for _ in range(16):
-        before = graph.producer.get(key)
-        if before is None:
+class _Finder:
+    def __init__(self, graph: Graph, constants: Constants) -> None:
+        self._graph = graph
+        self._constants = constants
+
+    def squashing(self, node: Node) -> tuple[str, str] | None:
+        """What a node squashes by, and the value it squashes; for a written-out form, at its last node."""
+        if node.op in (*_SQUASHING, "LogSoftmax"):
+            return node.op, node.input(0)
+        if node.op == "Reciprocal":
+            return self._logistic(node.input(0))
+        if node.op != "Div":
             return None
-        if before.op in _SQUASHING:
-            return before
-        if before.op not in _MOVES:
+        if self._constants.scalar(node.input(0)) == 1:
+            return self._logistic(node.input(1))
+        exponential, total = (self._graph.producer.get(key) for key in node.inputs[:2])
+        if exponential is None or total is None or (exponential.op, total.op) != ("Exp", "ReduceSum"):
             return None
-        key = before.input(0)
-    return None
+        return ("Softmax", self._shifted(exponential.input(0))) if total.input(0) == node.input(0) else None
+
+    def squashed(self, key: str) -> Iterator[tuple[Node, str]]:
+        """The Sigmoid or Softmax whose unchanged values a value holds."""
+        for _ in range(16):
+            node = self._graph.producer.get(key)
+            if node is None:
+                return
+            squashing = self.squashing(node)
+            if squashing is not None and squashing[0] in _SQUASHING:
+                yield node, squashing[0]
+                return
+            if node.op not in _MOVES:
+                return
+            key = node.input(0)
+
+    def _logistic(self, key: str) -> tuple[str, str] | None:
+        """1 + Exp(-x), of which a sigmoid is the reciprocal."""
+        total = self._graph.producer.get(key)
+        if total is None or total.op != "Add" or len(total.inputs) != 2:
+            return None
+        for one, rest in (total.inputs, total.inputs[::-1]):
+            exponential = self._graph.producer.get(rest)
+            if exponential is not None and exponential.op == "Exp" and self._constants.scalar(one) == 1:
+                negative = self._graph.producer.get(exponential.input(0))
+                if negative is not None and negative.op == "Neg":
+                    return "Sigmoid", negative.input(0)
+        return None
+
+    def _shifted(self, key: str) -> str:
+        """The value behind the subtraction of its maximum, which changes no softmax."""
+        node = self._graph.producer.get(key)
+        if node is None or node.op != "Sub":
+            return key
+        largest = self._graph.producer.get(node.input(1))
+        return node.input(0) if largest is not None and largest.op == "ReduceMax" else key
 
 
 def final_layers(graph: Graph, layers: Layers) -> frozenset[int]:

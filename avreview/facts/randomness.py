@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
+from avreview.engine.cards import catalogue
 from avreview.engine.resolve import fact
 from avreview.engine.review import Location
+from avreview.facts.flow import MOVES, only_consumer
 from avreview.facts.graphs import the_graph
 from avreview.facts.modules import locate, module_path
 from avreview.facts.shapes import Shapes
@@ -20,6 +22,9 @@ _MASKING = frozenset({
     "Add", "Cast", "Div", "Expand", "Floor", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Mul",
     "Not", "Reshape", "Sub", "Unsqueeze",
 })  # fmt: skip
+_KEEPING = MOVES | {"Div", "Mul"}  # what the mask's scale may stand behind, around the product
+_MOST_VALUES = 32  # that are followed from one generator on
+_MOST_PROBABILITIES = 1 << 20
 
 
 class Dropout(NamedTuple):
@@ -68,16 +73,29 @@ class Randomness(NamedTuple):
         return [dropout for dropout in self.dropouts if dropout.active]
 
 
+class _Draw(NamedTuple):
+    """A random value on its way to a mask: `cut` once it is one, with the share of units it drops."""
+
+    key: str
+    rate: float | None
+    scaled: bool
+    cut: bool
+
+
 @fact
 def randomness(artifact: Artifact, constants: Constants, shapes: Shapes) -> Randomness:
-    """Finds dropout operators, masks drawn at random, and generators that are neither."""
+    """Finds dropout operators, masks drawn at random, and generators that are neither. Limits are AV704's."""
     graph = the_graph(artifact)
     finder = _Finder(graph, constants, shapes)
+    live: frozenset[int] | None = None
     dropouts, others = [], []
     for node in graph.nodes:
         if node.op == "Dropout":
             dropouts.append(finder.operator(node))
         elif node.op in _GENERATORS:
+            live = _live(graph) if live is None else live
+            if node.index not in live:
+                continue
             mask = finder.mask(node)
             if mask is not None:
                 dropouts.append(mask)
@@ -87,8 +105,28 @@ def randomness(artifact: Artifact, constants: Constants, shapes: Shapes) -> Rand
     return Randomness(artifact.provenance.path, dropouts, others)
 
 
+def _live(graph: Graph) -> frozenset[int]:
+    """The indices of the nodes from which an output can be reached."""
+    found: set[int] = set()
+    waiting = [info.name for info in graph.outputs]
+    while waiting:
+        node = graph.producer.get(waiting.pop())
+        if node is not None and node.index not in found:
+            found.add(node.index)
+            waiting += [key for key in (*node.inputs, *node.branch_results) if key]
+    return frozenset(found)
+
+
+def _is_uniform(generator: Node) -> bool:
+    """True for draws from 0 to 1, and for those that are masks already."""
+    if generator.op.startswith("RandomUniform"):
+        return (generator.attributes.get("low", 0.0), generator.attributes.get("high", 1.0)) == (0.0, 1.0)
+    return generator.op == "Bernoulli"
+
+
 class _Finder:
     def __init__(self, graph: Graph, constants: Constants, shapes: Shapes) -> None:
+        self._limits = catalogue()["AV704"].limits
         self._graph = graph
         self._constants = constants
         self._shapes = shapes
@@ -102,9 +140,8 @@ class _Finder:
 
     def _by_opset(self, node: Node) -> tuple[float | None, bool, str]:
         if node.version and node.version < 12:
-            rate = float(node.attributes.get("ratio", 0.5))
-            training = node.version < 7 and node.attributes.get("is_test") == 0
-            return rate, training, "is_test=0" if training else ""
+            training = node.version < 7 and not node.attributes.get("is_test", 0)
+            return float(node.attributes.get("ratio", 0.5)), training, "is_test=0" if training else ""
         rate = self._constants.scalar(node.input(1)) if node.input(1) else 0.5
         if not node.input(2):
             return rate, False, ""
@@ -129,7 +166,12 @@ class _Finder:
                     product = product or (node, *masked)
                 elif (after := self._after(node, draw)) is not None:
                     waiting.append(after)
-        return None if product is None else self._dropout(generator, *product, reached)
+        if product is None:
+            return None
+        node, data, draw = product
+        if not _is_uniform(generator):
+            draw = draw._replace(rate=None)  # its share depends on another distribution
+        return self._dropout(generator, node, data, draw, reached)
 
     def _masked(self, node: Node, draw: _Draw) -> tuple[str, _Draw] | None:
         """What a mask is multiplied onto or chosen from, and the mask as it is used there."""
@@ -157,8 +199,11 @@ class _Finder:
             return draw._replace(rate=self._complement(draw.rate))
         if node.op == "Add" and number is not None and not draw.cut:
             return draw._replace(rate=self._complement(number))  # floor(keep + u): the old Swin form
+        if node.op == "Sub" and draw.cut and node.input(0) == other and number == 1:
+            return draw._replace(rate=self._complement(draw.rate))
         if node.op in ("Div", "Mul"):
-            return None if number is None else draw._replace(scaled=draw.scaled or self._undoes(node, number, draw.rate))
+            scaled = draw.scaled or (number is not None and self._undoes(node, number, draw.rate))
+            return None if number is None else draw._replace(scaled=scaled)
         return draw if node.op in _MASKING else None
 
     @staticmethod

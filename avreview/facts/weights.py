@@ -63,7 +63,8 @@ class Weight(NamedTuple):
         return np.asarray(value)
 
 
-def _dequantize(value: Array, scale: Tensor, zero: Tensor | None, axis: int) -> Array:
+def _dequantize(value: Array, scale: Tensor, zero: Tensor | None, axis: int, block: int = 0) -> Array:
+    """Integers times their scale: one, one a channel of the axis, or one a `block` of it (the last may be short)."""
     import numpy as np
 
     factor, offset = scale.read().astype(np.float32), zero.read().astype(np.float32) if zero else np.float32(0)
@@ -73,10 +74,31 @@ def _dequantize(value: Array, scale: Tensor, zero: Tensor | None, axis: int) -> 
         factor = factor.reshape(spread)
         offset = offset.reshape(spread) if np.size(offset) > 1 else offset
     elif factor.ndim == value.ndim and factor.shape != value.shape:  # by blocks of the axis
-        repeat = -(-value.shape[axis] // factor.shape[axis])
+        repeat = block or -(-value.shape[axis] // factor.shape[axis])
         factor, offset = (np.repeat(part, repeat, axis).take(range(value.shape[axis]), axis) if np.ndim(part) else part
                           for part in (factor, offset))  # fmt: skip
-    return (value.astype(np.float32) - offset) * factor
+    return np.asarray((value.astype(np.float32) - offset) * factor)
+
+
+def _is_scale(scale: Tensor, inner: Weight, axis: int) -> bool:
+    """Whether a scale fits: one number, one a channel of the axis, or one a block of it."""
+    if scale.size == 1 and len(scale.shape) < 2:
+        return True
+    rank = len(inner.shape) if inner.shape is not None else 0
+    if inner.shape is None or not -rank <= axis < rank:
+        return False
+    if len(scale.shape) == 1:
+        return scale.size == inner.shape[axis]
+    if len(scale.shape) != rank or not scale.shape[axis]:
+        return False
+    return all(scale.shape[place] == inner.shape[place] for place in range(rank) if place != axis % rank)
+
+
+def _broadcasts(factor: tuple[int, ...], shape: tuple[int, ...] | None) -> bool:
+    """Whether a product with the factor keeps the shape."""
+    if shape is None or len(factor) > len(shape):
+        return False
+    return all(extent in (1, wanted) for extent, wanted in zip(reversed(factor), reversed(shape), strict=False))
 
 
 class Constants:
@@ -135,7 +157,12 @@ class Constants:
             if inner.tensor.is_floating and inner.tensor.dtype in ("float32", "float64", "float16"):
                 return inner  # quantized and dequantized again: the file holds the trained values
             zero = self._graph.constants.get(node.input(2))
-            step = ("scale", (scale, zero, int(node.attributes.get("axis", 1))))
+            axis, block = (
+                int(node.attributes.get(name, default)) for name, default in (("axis", 1), ("block_size", 0))
+            )
+            step = ("scale", (scale, zero, axis, max(block, 0)))
+            if not _is_scale(scale, inner, axis):
+                return None
             return Weight(inner.key, inner.tensor, (*inner.steps, step), inner.shape, quantized=True)
         if node.op == "Transpose":
             rank = len(inner.shape) if inner.shape is not None else 0
@@ -144,10 +171,10 @@ class Constants:
                 return None
             shape = tuple(inner.shape[axis] for axis in order)
             return Weight(inner.key, inner.tensor, (*inner.steps, ("Transpose", order)), shape, inner.quantized)
-        shape = self._reshaped(node, inner)
-        if shape is None:
+        reshaped = self._reshaped(node, inner)
+        if reshaped is None:
             return None
-        return Weight(inner.key, inner.tensor, (*inner.steps, ("reshape", shape)), shape, inner.quantized)
+        return Weight(inner.key, inner.tensor, (*inner.steps, ("reshape", reshaped)), reshaped, inner.quantized)
 
     def _reshaped(self, node: Node, inner: Weight) -> tuple[int, ...] | None:
         if inner.shape is None:
@@ -180,7 +207,9 @@ class Constants:
             scale = self._graph.constants.get(node.input(1 - place))
             inner = self._find(node.input(place), steps - 1) if scale is not None else None
             if inner is not None and scale is not None and not inner.tensor.is_floating and scale.is_floating:
-                step = ("scale", (scale, None, 0))
+                if not _broadcasts(scale.shape, inner.shape):
+                    return None
+                step = ("scale", (scale, None, -1))
                 return Weight(inner.key, inner.tensor, (*inner.steps, step), inner.shape, quantized=True)
         return None
 

@@ -153,7 +153,7 @@ class Flattener:
         if function in self._calls:
             raise self._wrong(f"its local function {quoted(function.name)} calls itself")
         self._unfolded += function.pieces
-        if self._unfolded > _MAX_UNFOLDED:
+        if len(self._nodes) > 10**6:
             raise self._wrong(f"calls of its local functions unfold to more than {_MAX_UNFOLDED:,} nodes and names")
         inner = scope.called(self._enter(scope), raw.name or raw.op, function.opsets)
         given = [scope.resolve(name) if name else "" for name in raw.inputs]

@@ -24,7 +24,7 @@ class DataField(NamedTuple):
         return self.kind == BYTES and self.start == self.end and self.occurrences == 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RawTensor:
     """A TensorProto: its header, and where its elements are. `span` is the message itself, absolute in the file."""
 
@@ -37,14 +37,14 @@ class RawTensor:
     is_external: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RawSparseTensor:
     values: RawTensor
     indices: RawTensor
     dims: tuple[int, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RawGraph:
     """A GraphProto. The declared types of inner values stay in `spans` until somebody asks for them."""
 
@@ -77,7 +77,7 @@ class RawNode(NamedTuple):
     metadata: Mapping[str, str] | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RawFunction:
     name: str = ""
     domain: str = ""
@@ -94,7 +94,7 @@ class RawFunction:
         return self.domain, self.name, self.overload
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RawModel:
     ir_version: int = 0
     producer: str = ""

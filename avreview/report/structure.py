@@ -19,19 +19,23 @@ SCHEMA = "avreview/report/1"
 
 def to_dict(report: Report) -> dict[str, Any]:
     """The report in dicts, lists, strings, numbers, booleans and None, and nothing else."""
-    return {
-        "schema": SCHEMA,
-        "tool": {"name": "avreview", "version": report.version, "rules": report.rules_digest},
-        "reviews": [_review(review) for review in report.reviews],
-        "unreadable": [{"path": path, "reason": reason} for path, reason in report.unreadable],
-    }
+    structure: dict[str, Any] = simple(
+        {
+            "schema": SCHEMA,
+            "tool": {"name": "avreview", "version": report.version, "rules": report.rules_digest},
+            "reviews": [_review(review) for review in report.reviews],
+            "unreadable": [{"path": path, "reason": reason} for path, reason in report.unreadable],
+        }
+    )
+    return structure
 
 
 def simple(value: Any) -> Any:
     """`value` in types that JSON knows.
 
     Numbers without a place in JSON become the strings "nan", "inf" and "-inf"; numpy's scalars and arrays become
-    Python's; what is left becomes its text.
+    Python's; what is left becomes its text. Text is valid Unicode: a lone surrogate, which stands for a byte that
+    was none, becomes its escape.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -40,7 +44,7 @@ def simple(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return simple(value.value)
     if isinstance(value, str):
-        return str(value)
+        return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -70,19 +74,19 @@ def _foreign(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
-    return key if isinstance(key, str) else str(simple(key))
+    return str(simple(key))
 
 
 def _review(review: Review) -> dict[str, Any]:
     counts = {str(severity): review.count(severity) for severity in sorted(Severity, reverse=True)}
     return {
-        "subject": simple(review.subject),
+        "subject": review.subject,
         "verdict": str(review.verdict),
         "counts": {**counts, "waived": 0},
         "checklist": [_answer(answer) for answer in review.checklist],
         "rules": [_outcome(outcome) for outcome in review.rules],
         "findings": [_finding(finding) for finding in review.findings],
-        "limitations": simple(review.limitations),
+        "limitations": review.limitations,
     }
 
 
@@ -93,7 +97,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "verdict": str(answer.verdict),
         "answer": answer.answer,
         "assessed": {"rules": answer.assessed, "of": answer.rules},
-        "table": simple(answer.table),
+        "table": answer.table,
     }
 
 
@@ -111,8 +115,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "location": _location(finding.location),
         "also": [_location(location) for location in finding.also],
         "message": finding.message,
-        "observed": simple(finding.observed),
-        "expected": simple(finding.expected),
+        "observed": finding.observed,
+        "expected": finding.expected,
     }
     if finding.why:
         entry["why"] = finding.why
@@ -120,4 +124,4 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _location(location: Location) -> dict[str, Any]:
-    return {field.name: simple(getattr(location, field.name)) for field in dataclasses.fields(location)}
+    return {field.name: getattr(location, field.name) for field in dataclasses.fields(location)}

@@ -82,9 +82,9 @@ class Attention(nn.Module):  # type: ignore[misc]
         self.qkv = nn.Linear(8, 24)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        query, key, value = self.qkv(x).unsqueeze(1).chunk(3, dim=-1)
         rate = 0.25 if self.training else 0.0
-        return nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=rate)
+        return nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=rate).squeeze(1)
 
 
 class AttentionNet(nn.Module):  # type: ignore[misc]

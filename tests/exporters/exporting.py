@@ -33,7 +33,7 @@ class Exported:
     def opset(self) -> int:
         """The opset of the file: the exporters do not always keep to the one they were asked for."""
         imports = onnx.load(self.path).opset_import
-        return next(entry.version for entry in imports if entry.domain == "")
+        return next(int(entry.version) for entry in imports if entry.domain == "")
 
     @property
     def rules(self) -> list[str]:
@@ -53,10 +53,14 @@ class Exported:
         return [place.module for place in (finding.location, *finding.also)]
 
 
-def torchscript(folder: Path, network: Any, shape: tuple[int, ...], opset: int, mode: str = "EVAL") -> Exported:
-    """Exports by tracing and reviews; `mode` is a member of torch.onnx.TrainingMode, EVAL being the exporter's default."""
+def torchscript(
+    folder: Path, network: Any, shape: tuple[int, ...], opset: int, mode: str = "EVAL", **options: Any
+) -> Exported:
+    """Exports by tracing and reviews; `mode` names a torch.onnx.TrainingMode; EVAL is the default."""
     training = getattr(torch.onnx.TrainingMode, mode)
-    return _exported(folder, network, shape, opset, dynamo=False, training=training, do_constant_folding=mode == "EVAL")
+    return _exported(
+        folder, network, shape, opset, dynamo=False, training=training, do_constant_folding=mode == "EVAL", **options
+    )
 
 
 def dynamo(folder: Path, network: Any, shape: tuple[int, ...], opset: int) -> Exported:

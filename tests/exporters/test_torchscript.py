@@ -84,6 +84,16 @@ def test_active_drop_path(tmp_path: Path, opset: int, drop_path: type[nn.Module]
     assert torchscript(tmp_path, network, IMAGE, opset).is_silent
 
 
+@pytest.mark.parametrize("drop_path", [networks.TimmDropPath, networks.SwinDropPath])
+def test_active_drop_path_with_a_dynamic_batch(tmp_path: Path, drop_path: type[nn.Module]) -> None:
+    """The mask's shape is computed from the batch's: what is not the batch axis in it must still be read as 1."""
+    network = ImageNet(nn.GroupNorm(2, 8), drop_path())
+    dynamic = {"input_names": ["image"], "dynamic_axes": {"image": {0: "batch"}}}
+    bad = torchscript(tmp_path, network, IMAGE, 17, "TRAINING", **dynamic)
+    assert bad.rules == ["AV401"]
+    assert bad.modules("AV401") == ["neck.last"]
+
+
 @pytest.mark.parametrize("opset", OPSETS)
 def test_noise(tmp_path: Path, opset: int) -> None:
     bad = torchscript(tmp_path, ImageNet(nn.GroupNorm(2, 8), networks.Noise()), IMAGE, opset, "TRAINING")

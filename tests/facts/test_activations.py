@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ HARDSWISH: dict[str, Spelling] = {
     "x * hardsigmoid(x)": lambda x: x * x.op("HardSigmoid", alpha=1 / 6, beta=0.5),
     "x * clip(x + 3, 0, 6) / 6": lambda x: x * (x + 3).op("Clip", 0.0, 6.0) / 6,
     "x * (clip(x + 3, 0, 6) / 6)": lambda x: x * ((x + 3).op("Clip", 0.0, 6.0) / 6),
+    "x * clip(relu(x + 3), none, 6) / 6": lambda x: x * relu(x + 3).op("Clip", "", 6.0) / 6,
     "x * min(relu(x + 3), 6) * .1667": lambda x: x * relu(3 + x).op("Min", 6.0) * (1 / 6),
 }
 OTHERS: dict[str, tuple[str, Spelling]] = {
@@ -89,7 +91,7 @@ def test_an_activation_is_known_by_what_it_computes(fact: Facts, spelling: Spell
     assert (activation.name, activation.output) == (name, result)
 
 
-OPERATORS: list[tuple[str, str, dict[str, object], int, str]] = [
+OPERATORS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("Relu", "relu", {}, 17, ""),
     ("Sigmoid", "sigmoid", {}, 17, ""),
     ("Tanh", "tanh", {}, 17, ""),
@@ -112,7 +114,7 @@ OPERATORS: list[tuple[str, str, dict[str, object], int, str]] = [
 
 @pytest.mark.parametrize(("op", "name", "attributes", "opset", "domain"), OPERATORS)
 def test_an_operator_is_an_activation_by_itself(
-    fact: Facts, op: str, name: str, attributes: dict[str, object], opset: int, domain: str
+    fact: Facts, op: str, name: str, attributes: dict[str, Any], opset: int, domain: str
 ) -> None:
     activation = found(fact, start(opset).node(op, domain=domain, **attributes).output("y"))
     assert activation is not None
@@ -121,12 +123,11 @@ def test_an_operator_is_an_activation_by_itself(
 
 @pytest.mark.parametrize(("low", "high", "name"), [(0, 6, "relu6"), (0, None, "relu"), (-1, 1, "hardtanh")])
 @pytest.mark.parametrize("opset", [6, 17])
-def test_a_clip_is_what_its_bounds_make_it(
-    fact: Facts, low: float, high: float | None, name: str, opset: int
-) -> None:
+def test_a_clip_is_what_its_bounds_make_it(fact: Facts, low: float, high: float | None, name: str, opset: int) -> None:
     model = start(opset)
     if opset == 6:
-        model.op("Clip", min=float(low), **({} if high is None else {"max": float(high)}))
+        bounds: dict[str, Any] = {"min": float(low)} if high is None else {"min": float(low), "max": float(high)}
+        model.op("Clip", **bounds)
     else:
         model.op("Clip", model.scalar(low), *([] if high is None else [model.scalar(high)]))
     activation = found(fact, model.output("y"))
@@ -164,7 +165,8 @@ def test_a_leaky_relu_has_its_slope(fact: Facts, name: str) -> None:
 def test_what_moves_values_may_stand_inside(fact: Facts, moved: str) -> None:
     model = start()
     x = Term(model)
-    x * sigmoid(x.op(moved, **({"to": 1} if moved == "Cast" else {})))
+    attributes: dict[str, Any] = {"to": 1} if moved == "Cast" else {}
+    x * sigmoid(x.op(moved, **attributes))
     activation = found(fact, model.output("y"))
     assert activation is not None
     assert activation.name == "silu"
@@ -256,7 +258,8 @@ def test_an_activation_is_applied_as_onnx_computes_it(name: str, slope: float | 
         x * sigmoid(x)
     else:
         op = {"leaky_relu": "LeakyRelu", "relu": "Relu", "gelu": "Gelu"}[name]
-        model.op(op, **({"alpha": slope} if slope else {}))
+        attributes: dict[str, Any] = {"alpha": slope} if slope else {}
+        model.op(op, **attributes)
     proto = model.output("y").build()
     (wanted,) = ReferenceEvaluator(proto).run(None, {"x": VALUES.astype(np.float32)})
     result = apply(Activation(name, "y", None, slope), VALUES)  # type: ignore[arg-type]

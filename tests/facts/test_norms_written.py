@@ -230,9 +230,7 @@ def test_a_norm_inside_a_local_function_is_found(fact: Facts, name: str) -> None
     shape, axes, statistics = KINDS[name]
     inner = written(shared_difference, shape, axes)
     inner.nodes.append(helper.make_node("Identity", [inner.value], ["normalized"]))
-    constants = [
-        helper.make_node("Constant", [], [key], value=value) for key, value in inner.tensors.items()
-    ]
+    constants = [helper.make_node("Constant", [], [key], value=value) for key, value in inner.tensors.items()]
     function = helper.make_function(
         "net", "Normalize", ["x"], ["normalized"], [*constants, *inner.nodes], [helper.make_opsetid("", 17)]
     )

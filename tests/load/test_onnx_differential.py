@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ _PUBLISHED = Path(onnx.__file__).parent / "backend" / "test" / "data"
 _LARGEST = 300_000  # bytes of a published model that is worth the time here
 _NUMBERS = {1, 2, 6, 7}  # attributes of type FLOAT, INT, FLOATS and INTS
 
+Array = np.ndarray[Any, Any]
 Functions = dict[tuple[str, str, str], onnx.FunctionProto]
 
 
@@ -40,7 +42,7 @@ def flat_count(nodes: Sequence[onnx.NodeProto], functions: Functions) -> int:
     return count
 
 
-def assert_same(expected: np.ndarray, tensor: Tensor) -> None:  # type: ignore[type-arg]
+def assert_same(expected: Array, tensor: Tensor) -> None:
     found = tensor.read()
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype), tensor.name
     if expected.dtype == object:
@@ -56,7 +58,7 @@ def assert_same(expected: np.ndarray, tensor: Tensor) -> None:  # type: ignore[t
         assert tensor.part(start, 5).tobytes() == expected.reshape(-1)[start : start + 5].tobytes()
 
 
-def constants(model: onnx.ModelProto, folder: str) -> Iterator[tuple[str, np.ndarray]]:  # type: ignore[type-arg]
+def constants(model: onnx.ModelProto, folder: str) -> Iterator[tuple[str, Array]]:
     for tensor in model.graph.initializer:
         yield tensor.name, numpy_helper.to_array(tensor, folder)
     for node in model.graph.node:
@@ -107,9 +109,7 @@ def test_published_models_read_as_onnx_reads_them(path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "model"), list(zoo()))
 @pytest.mark.parametrize("external", [False, True], ids=["embedded", "external"])
-def test_made_models_read_as_onnx_reads_them(
-    name: str, model: onnx.ModelProto, external: bool, tmp_path: Path
-) -> None:
+def test_made_models_read_as_onnx_reads_them(name: str, model: onnx.ModelProto, external: bool, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.onnx"
     if external:
         onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)

@@ -120,7 +120,9 @@ def test_a_graph_given_to_a_function_sees_the_values_of_the_call(load: Load) -> 
     inside = helper.make_node("If", ["a"], ["r"], else_branch=then)
     inside.attribute.append(AttributeProto(name="then_branch", ref_attr_name="body", type=AttributeProto.GRAPH))
     function = helper.make_function("local", "F", ["a"], ["r"], [inside], [helper.make_opsetid("", 17)], ["body"])
-    graph = graph_of(load(model([helper.make_node("F", ["x"], ["y"], domain="local", body=then)], functions=[function])))
+    graph = graph_of(
+        load(model([helper.make_node("F", ["x"], ["y"], domain="local", body=then)], functions=[function]))
+    )
     given, own = (node for node in graph.nodes if node.op == "Abs")
     if given.scope.endswith("else_branch"):
         given, own = own, given
@@ -169,7 +171,7 @@ def test_an_attribute_has_the_value_of_its_type(load: Load, fields: dict[str, ob
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("count", [3, 5_000])
 def test_lists_of_numbers_come_packed_or_not(load: Load, packed: bool, count: int) -> None:
-    integers = [(-1) ** i * 37**(i % 12) for i in range(count)]
+    integers = [(-1) ** i * 37 ** (i % 12) for i in range(count)]
     floats = np.arange(count, dtype=np.float32) / 8
     if packed:
         content = message(8, b"".join(number(0, i)[1:] for i in integers)), message(7, floats.tobytes())
@@ -188,7 +190,9 @@ def test_a_graph_written_in_two_parts_is_one(load: Load) -> None:
 
 
 def test_a_field_of_another_wire_type_is_none(load: Load) -> None:
-    odd = node("Softmax", ["x"], ["z"], message(5, message(1, b"axis") + number(20, 2) + message(3, b"\x01") + number(3, 1)))
+    odd = node(
+        "Softmax", ["x"], ["z"], message(5, message(1, b"axis") + number(20, 2) + message(3, b"\x01") + number(3, 1))
+    )
     assert only(graph_of(load(model_bytes(odd))), "Softmax").attributes == {"axis": 1}
 
 

@@ -128,7 +128,7 @@ def one_sparse(values: int, indices: list[int], index_dims: list[int], dims: lis
     held = helper.make_tensor("w", TensorProto.FLOAT, [values], [1.0] * values)
     places = helper.make_tensor("i", TensorProto.INT64, index_dims, indices)
     made = helper.make_sparse_tensor(held, places, dims)
-    return model([helper.make_node("Add", ["x", "w"], ["y"])], sparse=[made]).SerializeToString()
+    return bytes(model([helper.make_node("Add", ["x", "w"], ["y"])], sparse=[made]).SerializeToString())
 
 
 @pytest.mark.parametrize(

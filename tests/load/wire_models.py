@@ -51,7 +51,9 @@ def tensor_bytes(dims: Sequence[int], data_type: int, data: bytes, name: bytes =
     return message(5, shape + number(2, data_type) + message(8, name) + data)
 
 
-def value(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[int | str] | None = (2,)) -> onnx.ValueInfoProto:
+def value(
+    name: str, kind: int = TensorProto.FLOAT, shape: Sequence[int | str | None] | None = (2,)
+) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
@@ -79,7 +81,7 @@ _ELEMENT_TYPES = [kind for kind in range(1, 29) if kind != TensorProto.STRING]
 
 def every_type() -> onnx.ModelProto:
     """Five elements of each type, once as raw bytes and once in the type's own number field."""
-    tensors = [helper.make_tensor("strings", TensorProto.STRING, [2], ["a".encode(), "ü".encode()])]
+    tensors = [helper.make_tensor("strings", TensorProto.STRING, [2], [b"a", "ü".encode()])]
     for kind in _ELEMENT_TYPES:
         array = np.array([1, 0, 1, 1, 0]).astype(helper.tensor_dtype_to_np_dtype(kind))
         tensors.append(numpy_helper.from_array(array, f"raw{kind}"))
