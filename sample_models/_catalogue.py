@@ -132,9 +132,7 @@ UNFOLDED = TrainingMode.PRESERVE
 
 SAMPLES = (
     Sample(CAMERA, "clean: four cameras to bird's-eye boxes; batch norms folded into the convolutions"),
-    Sample(
-        CAMERA, "clean: the same with its 19 batch norms left standing", suffix="_unfolded", mode=UNFOLDED
-    ),
+    Sample(CAMERA, "clean: the same with its 19 batch norms left standing", suffix="_unfolded", mode=UNFOLDED),
     Sample(
         CAMERA,
         "exported with `training=TrainingMode.TRAINING`: all 19 batch norms use batch statistics",

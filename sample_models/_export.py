@@ -87,9 +87,7 @@ def scrub(proto: onnx.ModelProto) -> None:
             node.doc_string = ""
 
 
-def run(
-    path: Path, inputs: tuple[Tensor, ...], names: tuple[str, ...], times: int = 1
-) -> list[list[np.ndarray]]:
+def run(path: Path, inputs: tuple[Tensor, ...], names: tuple[str, ...], times: int = 1) -> list[list[np.ndarray]]:
     """What ONNX Runtime gives on the CPU, `times` over in one session; active dropout is kept."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -127,6 +125,4 @@ def refuses(path: Path, task: Task, batch: int) -> bool:
 def versions() -> str:
     """The versions that decide what the files look like."""
     python = ".".join(map(str, sys.version_info[:2]))
-    return (
-        f"Python {python}, torch {torch.__version__}, onnx {onnx.__version__}, ONNX Runtime {ort.__version__}"
-    )
+    return f"Python {python}, torch {torch.__version__}, onnx {onnx.__version__}, ONNX Runtime {ort.__version__}"

@@ -118,9 +118,7 @@ class CameraBevDetector(nn.Module):
             ResidualBlock(16),
         )
         self.lift = ColumnLift(16, IMAGE_SIZE[0] // 4, 12)
-        self.neck = nn.Sequential(
-            ConvNormAct(12, 12), ResidualBlock(12), ResidualBlock(12), ResidualBlock(12)
-        )
+        self.neck = nn.Sequential(ConvNormAct(12, 12), ResidualBlock(12), ResidualBlock(12), ResidualBlock(12))
         self.head = CenterHead(12, 2)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,9 +254,7 @@ class TemporalBlock(nn.Module):
     def attend(self, x: Tensor) -> Tensor:
         """Self-attention over time: [B, T, C] -> [B, T, C]."""
         channels = x.shape[2]
-        qkv = (
-            self.qkv(x).reshape(-1, x.shape[1], 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
-        )
+        qkv = self.qkv(x).reshape(-1, x.shape[1], 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv[0], qkv[1], qkv[2]
         weights = (q @ k.transpose(-2, -1) * (channels // self.heads) ** -0.5).softmax(-1)
         return self.proj((weights @ v).transpose(1, 2).reshape(-1, x.shape[1], channels))

@@ -103,9 +103,7 @@ def _prove_not_initial(path: str, initial_bound: float, layer: WeightLayer) -> N
         bound = deviation * math.sqrt(3)
         uniform = kolmogorov(weight, _uniform(bound))
         largest = float(weight.abs().max())
-        assert uniform > 1.95 or not bound * (1 - 14 / n) <= largest <= bound * (1 + 2e-6), (
-            f"{path}: {scheme}"
-        )
+        assert uniform > 1.95 or not bound * (1 - 14 / n) <= largest <= bound * (1 + 2e-6), f"{path}: {scheme}"
         assert scheme != "own" or uniform > 1.95 or largest > 1.1 * bound, f"{path}: still uniform"
         normal = kolmogorov(weight, _normal(deviation))
         spread = (float(weight.double().var()) / deviation**2 - 1) / math.sqrt(2 / n)
@@ -151,9 +149,7 @@ def dead_units(model: nn.Module, task: Task) -> dict[str, list[int]]:
         return hook
 
     hooks = [
-        part.register_forward_hook(watch(path))
-        for path, part in model.named_modules()
-        if isinstance(part, nn.ReLU)
+        part.register_forward_hook(watch(path)) for path, part in model.named_modules() if isinstance(part, nn.ReLU)
     ]
     for seed in range(4):
         model(*example(task, 8, seed))

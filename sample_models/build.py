@@ -83,9 +83,7 @@ def write_expected() -> None:
     """Writes expected.yaml: file name -> the rule and module of each seeded fault."""
     expected = {s.file: [{"rule": rule, "module": module} for rule, module in s.findings] for s in SAMPLES}
     head = "# The seeded faults of each sample model; written by build.py. module: PyTorch path, or null.\n"
-    (HERE / "expected.yaml").write_text(
-        head + yaml.safe_dump(expected, sort_keys=False, default_flow_style=None)
-    )
+    (HERE / "expected.yaml").write_text(head + yaml.safe_dump(expected, sort_keys=False, default_flow_style=None))
 
 
 def write_table() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from avreview.checks.words import count, listed, shown_floats
+from avreview.checks.words import count, listed, shown_floats, verb
 from avreview.engine.cards import Thresholds
 from avreview.engine.checks import AnswerText, Violation, answer, check
 from avreview.engine.resolve import NotApplicable, NotAvailable
@@ -29,7 +29,7 @@ def batch_statistics_at_inference(norms: NormLayers) -> Iterator[Violation]:
             at=first.location(norms.artifact),
             also=[norm.location(norms.artifact) for norm in found[1:]],
             message=f"{count(len(found), 'norm')} of {len(every)} "
-            f"{'computes its' if len(found) == 1 else 'compute their'} statistics from the batch at inference.",
+            f"{verb(len(found), 'compute')} statistics from the batch at inference.",
             observed={"evidence": listed(dict.fromkeys(norm.evidence for norm in found)), "norms": len(found)},
             expected={"statistics": "running"},
         )
@@ -145,7 +145,7 @@ def which_depend_on_the_batch(norms: NormLayers, layers: Layers) -> AnswerText:
     kinds = Counter(norm.kind for norm in norms.all)
     summary = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     lead = (
-        f"{len(batch)} of {count(len(norms.all), 'norm')} compute batch statistics at inference"
+        f"{len(batch)} of {count(len(norms.all), 'norm')} {verb(len(batch), 'compute')} batch statistics at inference"
         if batch
         else f"None of {count(len(norms.all), 'norm')} depends on the batch at inference"
     )
@@ -161,5 +161,3 @@ def _row(norm: Norm) -> dict[str, str | float | None]:
         "eps": shown_floats(norm.eps),
         "form": norm.form,
     }
-
-

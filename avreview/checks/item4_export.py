@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avreview.artifact import Artifact
-from avreview.checks.words import count, listed
+from avreview.checks.words import count, listed, verb
 from avreview.engine.checks import AnswerText, Violation, answer, check
 from avreview.engine.review import Location
 from avreview.facts.batch_axis import BatchAxis
@@ -60,7 +60,8 @@ def fixed_batch_baked_in(artifact: Artifact, batch: BatchAxis) -> Iterator[Viola
         yield Violation(
             at=locate(path, first.node),
             also=[locate(path, baked.node) for baked in batch.baked[1:]],
-            message=f"{count(len(batch.baked), 'node')} fix the batch size although the input declares it as dynamic.",
+            message=f"{count(len(batch.baked), 'node')} {verb(len(batch.baked), 'fix', 'fixes')} the batch size "
+            "although the input declares it as dynamic.",
             observed={"operator": first.node.op, "target_shape": list(first.target)},
             expected={"first_extent": "0 or -1"},
         )
@@ -101,7 +102,6 @@ def are_modes_tested(artifact: Artifact, randomness: Randomness) -> AnswerText:
     """Says what the file itself shows of its mode; parity needs the source beside it."""
     the_graph(artifact)
     active = len(randomness.active) + len(randomness.others)
-    shown = (
-        f"{count(active, 'operator')} still work as in training" if active else "No operator is left in training mode"
-    )
+    working = f"{count(active, 'operator')} still {verb(active, 'work')} as in training"
+    shown = working if active else "No operator is left in training mode"
     return AnswerText(f"{shown}; the export was not compared with its source.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from avreview.artifact import Artifact
-from avreview.checks.words import count, listed, shown_floats
+from avreview.checks.words import count, listed, shown_floats, verb
 from avreview.engine.cards import Thresholds
 from avreview.engine.checks import AnswerText, Violation, answer, check
 from avreview.engine.resolve import NotApplicable
@@ -25,12 +25,13 @@ def _dropouts(randomness: Randomness, least: float) -> Sequence[Dropout]:
 @check("AV701")
 def dropout_active_at_inference(randomness: Randomness, limits: Thresholds) -> Iterator[Violation]:
     """Dropout that still drops."""
-    found = [dropout for dropout in _dropouts(randomness, limits.min_rate) if dropout.active]
+    dropping = [dropout for dropout in randomness.active if not dropout.per_sample]
+    found = [dropout for dropout in dropping if dropout.rate is None or dropout.rate > limits.min_rate]
     if found:
         yield Violation(
             at=found[0].location(randomness.artifact),
             also=[dropout.location(randomness.artifact) for dropout in found[1:]],
-            message=f"{count(len(found), 'dropout')} still {'drops' if len(found) == 1 else 'drop'} at inference: "
+            message=f"{count(len(found), 'dropout')} still {verb(len(found), 'drop')} at inference: "
             "the same input gives different outputs.",
             observed={
                 "evidence": listed(dict.fromkeys(dropout.evidence for dropout in found)),
@@ -153,6 +154,5 @@ def where_is_dropout(artifact: Artifact, randomness: Randomness) -> AnswerText:
         }
         for dropout in every
     ]
-    return AnswerText(f"{len(active)} of {count(len(every), 'dropout')} in the graph still drop at inference.", rows)
-
-
+    dropping = f"{len(active)} of {count(len(every), 'dropout')} in the graph still {verb(len(active), 'drop')}"
+    return AnswerText(f"{dropping} at inference.", rows)

@@ -10,6 +10,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def verb(number: int, plural: str, singular: str | None = None) -> str:
+    """The verb that agrees with a number: `drops` for 1, `drop` for any other."""
+    return plural if number != 1 else singular or f"{plural}s"
+
+
 def listed(words: Iterable[str], most: int = 3) -> str:
     """Words behind commas, the rest counted."""
     every = [word for word in words if word]

@@ -45,7 +45,7 @@ def _root(
 def main() -> None:
     """Runs the command line. Exit codes: 0 nothing found, 1 findings, 2 the review could not be done.
 
-    Python ends with 1 on an exception and Typer on a closed pipe, which here would say "findings": both become 2.
+    Python ends with 1 on an exception, rich and Typer on a closed pipe; here that would say "findings", and becomes 2.
     """
     try:
         code = app(standalone_mode=False)
@@ -53,7 +53,7 @@ def main() -> None:
         _fail(str(error))
     except MemoryError:
         _fail("out of memory")
-    except ReaderGone:
+    except (ReaderGone, SystemExit):  # the exit is rich's or Typer's
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

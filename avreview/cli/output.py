@@ -65,7 +65,7 @@ def _standard_output() -> Iterator[TextIO]:
     try:
         yield sys.stdout
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # rich makes an exit of the first
+    except BrokenPipeError:
         _discard_output()
         raise ReaderGone from None
     except OSError as error:

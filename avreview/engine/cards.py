@@ -87,7 +87,8 @@ class Card:
     def _sections(self) -> Mapping[str, str]:
         """The text of each top-level key, so that a review parses only what it needs: a key or two of each card."""
         sections = {part.partition(":")[0]: part for part in _TOP_LEVEL.split(self.content)}
-        if (sections.get("id", "").split(), sections.get("name", "").split()) != (["id:", self.id], ["name:", self.name]):
+        stated = [sections.get(key, "").split()[1:] for key in ("id", "name")]
+        if stated != [[self.id], [self.name]]:
             raise AvreviewError(f"{self.path}: the card's id and name differ from its file name")
         return sections
 

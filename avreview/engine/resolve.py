@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 from avreview.errors import AvreviewError
 
@@ -31,6 +31,14 @@ class _Provider(NamedTuple):
 
 
 _PROVIDERS: dict[type, _Provider] = {}
+
+
+@overload
+def fact(function: Callable[..., T]) -> Callable[..., T]: ...
+
+
+@overload
+def fact(*, background: bool) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
 
 
 def fact(function: Callable[..., T] | None = None, *, background: bool = False) -> Any:

@@ -51,7 +51,7 @@ def folded_cameras(artifact: Artifact, shapes: Shapes, norms: NormLayers, layers
     graph = the_graph(artifact)
     folds = []
     for info in graph.inputs:
-        node = _folding(graph, shapes, info)
+        node = _folding(graph, shapes, layers, info)
         if node is not None and info.dims is not None:
             behind = _behind(graph, shapes, node, len(info.dims))
             folds.append(
@@ -71,7 +71,7 @@ def _cameras(info: ValueInfo) -> int | None:
     return extent if isinstance(extent, int) else None
 
 
-def _folding(graph: Graph, shapes: Shapes, info: ValueInfo) -> Node | None:
+def _folding(graph: Graph, shapes: Shapes, layers: Layers, info: ValueInfo) -> Node | None:
     """The reshape that merges the first two of an input's axes, when the second holds cameras."""
     if info.dims is None or len(info.dims) < 5:
         return None
@@ -83,12 +83,22 @@ def _folding(graph: Graph, shapes: Shapes, info: ValueInfo) -> Node | None:
         if not readers:
             return None
         node = readers[0]
-        if node.op in ("Reshape", "Flatten") and shapes.rank(node.outputs[0]) == len(info.dims) - 1:
+        if node.op in ("Reshape", "Flatten") and _rank(shapes, graph, layers, node) == len(info.dims) - 1:
             return node
         if node.op not in MOVES | _ELEMENTWISE:
             return None
         key = node.outputs[0]
     return None
+
+
+def _rank(shapes: Shapes, graph: Graph, layers: Layers, node: Node) -> int | None:
+    """The rank of a node's result; where its target is computed, that of the convolution which reads it."""
+    rank = shapes.rank(node.outputs[0])
+    if rank is None:
+        readers = [layers.by_node.get(reader.index) for reader in graph.consumers.get(node.outputs[0], ())]
+        convs = [layer.weight for layer in readers if layer is not None and layer.kind == "Conv"]
+        rank = next((len(weight.shape) for weight in convs if weight is not None and weight.shape), None)
+    return rank
 
 
 def _behind(graph: Graph, shapes: Shapes, fold: Node, rank: int) -> set[int]:

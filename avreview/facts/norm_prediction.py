@@ -128,7 +128,8 @@ def _summed_kernel(layer: Layer) -> Array | None:
         return None
     weight = layer.weight.read().astype(np.float64)
     if layer.kind == "Conv":
-        return weight.reshape(weight.shape[0], weight.shape[1], -1).sum(axis=2)
+        summed: Array = weight.reshape(weight.shape[0], weight.shape[1], -1).sum(axis=2)
+        return summed
     if weight.ndim != 2:
         return None
     return weight if layer.unit_axis in (0, -2) else weight.T

@@ -240,9 +240,7 @@ def _uniform_fits(sample: WeightSample, bound: float, limits: SchemeLimits) -> b
 def _uniform_bound_fits(statistics: TensorStatistics, bound: float, rounding: float, limits: SchemeLimits) -> bool:
     lowest = bound * (1.0 - limits.uniform_max_shortfall / statistics.count - rounding)
     highest = bound * (1.0 + max(limits.uniform_max_excess, 2.0 * rounding))
-    return lowest <= statistics.abs_max <= highest and _variance_fits(
-        statistics, UNIFORM, bound / UNIFORM.cut, limits
-    )
+    return lowest <= statistics.abs_max <= highest and _variance_fits(statistics, UNIFORM, bound / UNIFORM.cut, limits)
 
 
 def energy_scores(sample: WeightSample, shape: Shape, std: float) -> dict[str, float]:
@@ -268,9 +266,7 @@ def energy_scores(sample: WeightSample, shape: Shape, std: float) -> dict[str, f
     return scores
 
 
-def _orthogonal(
-    sample: WeightSample, fans: Fans, limits: SchemeLimits, companion: Companion | None
-) -> Match | None:
+def _orthogonal(sample: WeightSample, fans: Fans, limits: SchemeLimits, companion: Companion | None) -> Match | None:
     """A match with rows (or columns, whichever are fewer) that are orthogonal and of one length."""
     import numpy as np
 

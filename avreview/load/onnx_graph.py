@@ -31,7 +31,6 @@ from avreview.load.wording import quoted
 
 _MAX_DEPTH = 100  # of subgraphs and calls inside one another
 _MAX_UNFOLDED = 4_000_000  # nodes, names and attributes of functions, counted anew for each call
-_NO_METADATA: Mapping[str, str] = {}
 
 # What a Constant node may hold: the type of an element, and whether it is a list.
 _CONSTANTS: dict[str, tuple[type, bool]] = {
@@ -153,7 +152,7 @@ class Flattener:
         if function in self._calls:
             raise self._wrong(f"its local function {quoted(function.name)} calls itself")
         self._unfolded += function.pieces
-        if len(self._nodes) > 10**6:
+        if self._unfolded > _MAX_UNFOLDED:
             raise self._wrong(f"calls of its local functions unfold to more than {_MAX_UNFOLDED:,} nodes and names")
         inner = scope.called(self._enter(scope), raw.name or raw.op, function.opsets)
         given = [scope.resolve(name) if name else "" for name in raw.inputs]

@@ -62,7 +62,7 @@ def _provenance(source: Source, model: RawModel, tensors: TensorReader) -> Prove
         details={
             "ir_version": model.ir_version,
             "opset": model.opsets.get(""),
-            "opsets": dict(model.opsets),
+            "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
             "nodes": len(model.graph.nodes) if model.graph else 0,
             "functions": len(model.functions),
         },

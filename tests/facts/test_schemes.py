@@ -309,8 +309,7 @@ STRUCTURED = {
     "ramp": np.linspace(-1, 1, 8192).reshape(64, 128),
     "positions": np.stack([np.sin(np.arange(128) / 10000 ** (i / 64)) for i in range(64)]),
     "copied rows": np.tile(np.random.default_rng(0).normal(0, 0.1, (1, 256)), (64, 1)),
-    "sparse": np.random.default_rng(0).normal(0, 0.1, (128, 128))
-    * (np.random.default_rng(1).random((128, 128)) < 0.1),
+    "sparse": np.random.default_rng(0).normal(0, 0.1, (128, 128)) * (np.random.default_rng(1).random((128, 128)) < 0.1),
     "dequantized": np.round(np.random.default_rng(0).normal(0, 30, (128, 128))) * 0.003,
     "row scaled": np.random.default_rng(0).normal(0, 1, (128, 128)) * np.linspace(0.5, 2, 128)[:, None],
 }

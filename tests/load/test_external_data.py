@@ -104,7 +104,8 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
     (folder / "link").symlink_to(tmp_path / "secret")
     (folder / "inner").symlink_to("w.bin")
     (folder / "out").symlink_to(tmp_path)
-    os.link(tmp_path / "secret", folder / "hard")
+    (tmp_path / "linked").write_bytes(bytes(8))
+    os.link(tmp_path / "linked", folder / "hard")
     for location in ("link", "inner", "out/secret", "hard"):
         with pytest.raises(ArtifactError, match="link"):
             load(folder, location)

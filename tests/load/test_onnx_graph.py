@@ -44,6 +44,8 @@ def test_branches_follow_the_values_around_them_and_lead_into_the_node(load: Loa
     add, mul, choose = only(graph, "Add"), only(graph, "Mul"), only(graph, "If")
     assert add.inputs[0] == mul.inputs[0] == "x"
     assert sorted(choose.branch_results) == sorted((*add.outputs, *mul.outputs))
+    assert [graph.constants[node.inputs[1]].read().tolist() for node in (add, mul)] == [[1, 2], [3, 4]]
+    assert len({*add.outputs, *mul.outputs, "o"}) == 3
     assert choose.index == 2
     assert graph.consumers[add.outputs[0]] == [choose]
     assert (add.scope, mul.scope) == ("choose/then_branch", "choose/else_branch")

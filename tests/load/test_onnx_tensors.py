@@ -124,6 +124,14 @@ def test_sparse_tensors_are_dense_when_read(tmp_path: Path) -> None:
     assert artifact.tensors["flat"].part(1, 3).tolist() == [1, 0, 0]
 
 
+def test_sparse_elements_need_not_be_in_order(tmp_path: Path) -> None:
+    held, places = (helper.make_tensor(n, k, [2], v) for n, k, v in (("w", 1, [1.0, 2.0]), ("i", 7, [5, 1])))
+    made = model([], sparse=[helper.make_sparse_tensor(held, places, [6])])
+    tensor = load(tmp_path, made.SerializeToString()).tensors["w"]
+    assert tensor.read().tolist() == [0, 2, 0, 0, 0, 1]
+    assert [part.tolist() for part in tensor.chunks(3)] == [[0, 2, 0], [0, 0, 1]]
+
+
 def one_sparse(values: int, indices: list[int], index_dims: list[int], dims: list[int]) -> bytes:
     held = helper.make_tensor("w", TensorProto.FLOAT, [values], [1.0] * values)
     places = helper.make_tensor("i", TensorProto.INT64, index_dims, indices)

@@ -85,7 +85,11 @@ def test_av701_one_finding_lists_all(assess: Assess) -> None:
     assert finding.observed["rates"] == [0.1, 0.2]
 
 
-@pytest.mark.parametrize("rule", ["AV701", "AV703", "AV704", "AV705", "AV706"])
+def test_av701_without_dropout_nothing_drops(assess: Assess) -> None:
+    assert assess(end(dense()), "AV701").passed
+
+
+@pytest.mark.parametrize("rule", ["AV703", "AV704", "AV705", "AV706"])
 def test_without_dropout_there_is_nothing_to_judge(assess: Assess, rule: str) -> None:
     assessed = assess(end(dense()), rule)
     assert assessed.verdict is Verdict.NOT_APPLICABLE
@@ -296,6 +300,15 @@ def test_av704_normal_noise_times_the_signal_is_no_mask(assess: Assess) -> None:
     data = model.value
     model.op("RandomNormalLike", module="noise")
     assert assess(end(model.add(data, "noise")), "AV704").verdict is Verdict.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("op", "span"), [("RandomNormalLike", {}), ("RandomUniformLike", {"low": -1.0})])
+def test_av704_rate_of_a_draw_that_is_not_from_0_to_1(assess: Assess, op: str, span: dict[str, float]) -> None:
+    model = dense()
+    data = model.value
+    as_mask(model.op(op, module="drop", **span).op("Greater", model.scalar(0.25), module="drop"))
+    end(model.node("Mul", [data, model.value], module="drop", channels=32, rank=2))
+    assert assess(model, "AV704").found(Severity.ERROR, "drop").observed["rate"] is None
 
 
 # AV705
