@@ -51,8 +51,16 @@ class Answerer(NamedTuple):
     needs: tuple[type, ...]
 
 
+class Limitation(NamedTuple):
+    """A function that says what could not be seen in a subject, and why."""
+
+    function: Callable[..., Iterable[str]]
+    needs: tuple[type, ...]
+
+
 CHECKS: dict[str, Check] = {}
 ANSWERS: dict[int, list[Answerer]] = {}
+LIMITATIONS: list[Limitation] = []
 
 
 def check(rule: str) -> Callable[[Callable[..., Iterable[Violation]]], Callable[..., Iterable[Violation]]]:
@@ -75,6 +83,12 @@ def answer(item: int) -> Callable[[Callable[..., AnswerText]], Callable[..., Ans
         return function
 
     return register
+
+
+def limitation(function: Callable[..., Iterable[str]]) -> Callable[..., Iterable[str]]:
+    """Registers a function as one that says what could not be seen: each sentence goes into the report."""
+    LIMITATIONS.append(Limitation(function, signature(function)[0]))
+    return function
 
 
 def load_checks(catalogue: Catalogue) -> Mapping[str, Check]:

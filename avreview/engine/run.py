@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.cards import Card, Catalogue, Thresholds
-from avreview.engine.checks import ANSWERS, Check, Violation, load_checks
+from avreview.engine.checks import ANSWERS, LIMITATIONS, Check, Violation, load_checks
 from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, is_background
 from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Severity, Verdict
 from avreview.errors import AvreviewError
@@ -77,8 +77,17 @@ def run(catalogue: Catalogue, policy: Policy, given: Mapping[type, Any], model: 
         findings=sorted(
             (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
         ),
-        limitations=tuple(model.limitations),
+        limitations=[*model.limitations, *_limitations(resolver)],
     )
+
+
+def _limitations(resolver: Resolver) -> Iterator[str]:
+    for entry in LIMITATIONS:
+        try:
+            arguments: list[Any] = [resolver.get(kind) for kind in entry.needs]
+        except (NotAvailable, NotApplicable):
+            continue
+        yield from entry.function(*arguments)
 
 
 def _described(model: Artifact) -> Mapping[str, Any]:

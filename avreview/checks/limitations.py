@@ -1,0 +1,60 @@
+"""What could not be seen in a file, and why: said in every report that it concerns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from avreview.artifact import Artifact
+from avreview.checks.words import count, listed, verb
+from avreview.engine.checks import limitation
+from avreview.facts.graphs import the_graph
+from avreview.facts.layers import Layers
+
+# Operator sets whose meaning is read: ONNX's own, and what ONNX Runtime adds to it.
+_READ_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft", "com.ms.internal.nhwc"})
+
+
+@limitation
+def computed_weights(layers: Layers) -> Iterator[str]:
+    """Layers whose weights do not lead back to constants."""
+    without = [layer for layer in layers.all if layer.weight is None]
+    if without:
+        names = listed(layer.module or layer.node.label for layer in without)
+        yield (
+            f"{count(len(without), 'layer')} of {len(layers.all)} {verb(len(without), 'take')} weights that the graph "
+            f"computes from its inputs or chooses at run time ({names}): nothing was said of these weights."
+        )
+
+
+@limitation
+def quantized_weights(layers: Layers) -> Iterator[str]:
+    """Layers whose weights are integers and a scale: rounding hides how they were initialized."""
+    quantized = [layer for layer in layers.weighted if layer.weight is not None and not layer.weight.is_plain]
+    if quantized:
+        yield (
+            f"{count(len(quantized), 'layer')} of {len(layers.all)} {verb(len(quantized), 'hold')} quantized weights: "
+            "whether they were ever trained cannot be told from them."
+        )
+
+
+@limitation
+def replaceable_weights(artifact: Artifact) -> Iterator[str]:
+    """Initializers that are also inputs: a caller may pass others."""
+    replaceable = the_graph(artifact).overridable
+    if replaceable:
+        yield (
+            f"{count(len(replaceable), 'weight')} {verb(len(replaceable), 'are', 'is')} also {'an input' if len(replaceable) == 1 else 'inputs'} of the graph "
+            "(as IR version 3 asks for): a caller may pass others; those in the file were reviewed."
+        )
+
+
+@limitation
+def custom_operators(artifact: Artifact) -> Iterator[str]:
+    """Operators of domains that nobody here knows."""
+    unknown = Counter(f"{n.domain}::{n.op}" for n in the_graph(artifact).nodes if n.domain not in _READ_DOMAINS)
+    if unknown:
+        yield (
+            f"{count(unknown.total(), 'node')} of custom operators ({listed(unknown)}) could not be looked into: "
+            "what normalizes, drops or draws at random inside them is not known."
+        )
