@@ -43,9 +43,10 @@ def replaceable_weights(artifact: Artifact) -> Iterator[str]:
     """Initializers that are also inputs: a caller may pass others."""
     replaceable = the_graph(artifact).overridable
     if replaceable:
+        inputs = "an input" if len(replaceable) == 1 else "inputs"
         yield (
-            f"{count(len(replaceable), 'weight')} {verb(len(replaceable), 'are', 'is')} also {'an input' if len(replaceable) == 1 else 'inputs'} of the graph "
-            "(as IR version 3 asks for): a caller may pass others; those in the file were reviewed."
+            f"{count(len(replaceable), 'weight')} {verb(len(replaceable), 'are', 'is')} also {inputs} of the graph: "
+            "a caller may pass others; those in the file were reviewed."
         )
 
 

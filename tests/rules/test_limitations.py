@@ -46,7 +46,7 @@ def test_weights_that_the_graph_computes(tmp_path: Path) -> None:
 
 def test_quantized_weights(tmp_path: Path) -> None:
     nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), CONV]
-    weights = {"q": np.ones((4, 4, 1, 1), np.int8), "s": np.array(0.1, np.float32)}
+    weights: dict[str, np.ndarray] = {"q": np.ones((4, 4, 1, 1), np.int8), "s": np.array(0.1, np.float32)}
     assert "1 layer of 1 holds quantized weights" in said(tmp_path / "m.onnx", nodes, weights, IMAGE)
 
 
