@@ -157,7 +157,7 @@ def what_state_are_statistics_in(norms: NormLayers, layers: Layers, health: Norm
         low, high = health.variance_range
         words.append(f"{count(len(health.all), 'norm')} keep running statistics, variances {low:.2g} to {high:.2g}")
     if folded:
-        words.append(f"{count(folded, 'batch norm')} folded into the layer before, so that its statistics are gone")
+        words.append(f"{count(folded, 'batch norm')} folded into the layer before, statistics and all")
     if not words:
         kinds = listed(dict.fromkeys(norm.kind for norm in norms.all))
         words.append(f"no norm keeps running statistics ({kinds})" if kinds else "the model has no normalization layer")

@@ -138,7 +138,7 @@ def _ended(card: Card, verdict: Verdict, reason: str | None = None) -> _Outcome:
 def _planned(card: Card) -> str:
     ways = [" and ".join(_SUPPLIES[word] for word in way) for way in card.needs]
     needed = ", or ".join(ways)
-    return f"needs {needed}; this version of avreview cannot take {'it' if len(card.needs) == 1 else 'them'} yet"
+    return f"needs {needed}, which this version of avreview cannot use yet"
 
 
 def _finding(card: Card, violation: Violation) -> Finding:
