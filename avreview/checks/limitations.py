@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from avreview.artifact import Artifact
 from avreview.checks.words import count, listed, verb
 from avreview.engine.checks import limitation
-from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layers
 
 # Operator sets whose meaning is read: ONNX's own, and what ONNX Runtime adds to it.
@@ -41,7 +40,7 @@ def quantized_weights(layers: Layers) -> Iterator[str]:
 @limitation
 def replaceable_weights(artifact: Artifact) -> Iterator[str]:
     """Initializers that are also inputs: a caller may pass others."""
-    replaceable = the_graph(artifact).overridable
+    replaceable = artifact.graph.overridable if artifact.graph is not None else ()
     if replaceable:
         inputs = "an input" if len(replaceable) == 1 else "inputs"
         yield (
@@ -53,7 +52,8 @@ def replaceable_weights(artifact: Artifact) -> Iterator[str]:
 @limitation
 def custom_operators(artifact: Artifact) -> Iterator[str]:
     """Operators of domains that nobody here knows."""
-    unknown = Counter(f"{n.domain}::{n.op}" for n in the_graph(artifact).nodes if n.domain not in _READ_DOMAINS)
+    nodes = artifact.graph.nodes if artifact.graph is not None else ()
+    unknown = Counter(f"{node.domain}::{node.op}" for node in nodes if node.domain not in _READ_DOMAINS)
     if unknown:
         yield (
             f"{count(unknown.total(), 'node')} of custom operators ({listed(unknown)}) could not be looked into: "
