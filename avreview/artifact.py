@@ -30,6 +30,10 @@ class Storage(Protocol):
         """`count` elements from `start` on, flat, as a copy that leaves no mapped pages behind."""
         ...
 
+    def heads(self, rows: int, length: int) -> np.ndarray[Any, Any]:
+        """The first `length` elements of each of `rows` equal rows, [rows, length], as such a copy."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -66,6 +70,10 @@ class Tensor:
     def part(self, start: int, count: int) -> np.ndarray[Any, Any]:
         """`count` elements from `start` on, flat, as a copy that leaves no mapped pages behind."""
         return self.storage.part(start, count)
+
+    def heads(self, rows: int, length: int) -> np.ndarray[Any, Any]:
+        """The first `length` elements of each of `rows` equal rows, [rows, length], as such a copy."""
+        return self.storage.heads(rows, length)
 
     def copy(self) -> np.ndarray[Any, Any]:
         """The whole array in its shape, as a copy: what a mapped view touches stays resident, a copy is freed."""

@@ -56,7 +56,7 @@ class UnitWeights:
         count = min(PREFIX, self.inputs)
         if not self._by_rows:
             return np.transpose(weight.tensor.part(0, count * self._layer.units).reshape(count, -1))
-        return np.stack([weight.tensor.part(unit * self.inputs, count) for unit in range(self._layer.units)])
+        return weight.tensor.heads(self._layer.units, count)
 
     def rows(self, units: Array) -> Array:
         """All weights of the given units, [len(units), inputs]."""

@@ -65,6 +65,13 @@ class RawStorage:
         begin, end = byte_length(self.dtype, first), byte_length(self.dtype, stop)
         return decode(self.source.copy(self.offset + begin, end - begin), self.dtype, stop - first)[start - first :]
 
+    def heads(self, rows: int, length: int) -> Array:
+        if BITS[self.dtype] < 8:
+            return self.array().reshape(rows, -1)[:, :length]
+        stride, size = byte_length(self.dtype, self.elements // rows), byte_length(self.dtype, length)
+        raw = self.source.strided(self.offset, stride, rows, size)
+        return decode(raw, self.dtype, rows * length).reshape(rows, length)
+
 
 def _filled(chunks: Iterator[Array], dtype: str, elements: int) -> Array:
     """All elements of a storage that cannot be mapped."""
@@ -94,6 +101,9 @@ class _InMemory:
 
     def part(self, start: int, count: int) -> Array:
         return self.array()[start : start + count]
+
+    def heads(self, rows: int, length: int) -> Array:
+        return self.array().reshape(rows, -1)[:, :length]
 
 
 class NumberStorage(_InMemory):
@@ -238,6 +248,9 @@ class SparseStorage:
         places, values = self._sorted()
         _scatter(dense, places, values, start)
         return dense
+
+    def heads(self, rows: int, length: int) -> Array:
+        return self.array().reshape(rows, -1)[:, :length]
 
     def chunks(self, elements: int) -> Iterator[Array]:
         import numpy as np

@@ -257,5 +257,5 @@ def test_provenance(load: Load, tmp_path: Path) -> None:
     assert provenance.producer == "pytorch 2.13.0"
     assert provenance.bytes == (tmp_path / "model.onnx").stat().st_size
     assert provenance.details == {
-        "ir_version": 10, "opset": 17, "opsets": {"": 17, "local": 1}, "nodes": 2, "functions": 2
+        "ir_version": 10, "opset": 17, "opsets": {"ai.onnx": 17, "local": 1}, "nodes": 2, "functions": 2
     }  # fmt: skip

@@ -143,7 +143,7 @@ class Colour(enum.Enum):
         (range(3), [0, 1, 2]),
         (1 + 2j, "(1+2j)"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_values_become_plain(value: object, expected: object) -> None:
     plain = simple(value)

@@ -73,7 +73,7 @@ def test_every_planned_rule_is_left_open_and_says_what_it_needs(trivial: Review)
 
 
 def test_every_rule_is_decided_or_planned_and_in_the_review(trivial: Review) -> None:
-    assert len(DECIDED) == 30
+    assert len(DECIDED) >= 30
     assert sorted(DECIDED + PLANNED) == sorted(outcome.rule for outcome in trivial.rules)
 
 
