@@ -91,7 +91,8 @@ def exported_in_training_mode(artifact: Artifact, mode: ExportMode) -> Iterator[
     yield Violation(
         at=places[0],
         also=places[1:],
-        message=f"The model was in train() when it was exported: {count(len(places), 'norm')} updated its statistics.",
+        message=f"The model was in train() when it was exported: {count(len(places), 'norm')} updated "
+        f"{verb(len(places), 'their', 'its')} statistics.",
         observed={"mutated_buffers": len(mode.mutated), "training_operators": len(mode.nodes)},
         expected={"mutated_buffers": 0, "training_operators": 0},
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from avreview.checks.words import count, listed, shown_floats
 from avreview.engine.cards import Thresholds
 from avreview.engine.checks import AnswerText, Violation, answer, check
-from avreview.engine.resolve import NotApplicable
+from avreview.engine.resolve import NotApplicable, NotAvailable
 from avreview.engine.review import Location, Severity
 from avreview.facts.initialization import Initializations
 from avreview.facts.layers import Layer, Layers
@@ -39,7 +39,7 @@ def norm_stats_never_updated(
             at=places[0],
             also=places[1:],
             message=f"{count(len(places), 'batch norm')} still {'has' if len(places) == 1 else 'have'} "
-            "the statistics or the scale and shift it was created with.",
+            f"the statistics or the scale and shift {'it was' if len(places) == 1 else 'they were'} created with.",
             observed={
                 "mean_0_variance_1": len(untouched),
                 "gamma_1_beta_0": len(initial),
@@ -57,13 +57,23 @@ def _folded_without_shift(layer: Layer) -> bool:
     return bool(layer.bias.tensor.size) and not layer.bias.read().any()
 
 
+def _require_statistics(health: NormHealth, layers: Layers) -> None:
+    """Raises when no running statistics are left: NotAvailable where an exporter folded them away."""
+    if health.all:
+        return
+    if any(layer.folded_norm for layer in layers.all):
+        raise NotAvailable("needs running statistics, which were folded into the layers before; export without folding")
+    raise NotApplicable("the model has no norm with running statistics")
+
+
 @check("AV502")
-def norm_stats_degenerate(norms: NormLayers, health: NormHealth, limits: Thresholds) -> Iterator[Violation]:
+def norm_stats_degenerate(
+    norms: NormLayers, layers: Layers, health: NormHealth, limits: Thresholds
+) -> Iterator[Violation]:
     """Variances that no data gives, and channels that are dead or blown up."""
     import numpy as np
 
-    if not health.all:
-        raise NotApplicable("the model has no norm with running statistics")
+    _require_statistics(health, layers)
     for entry in health.all:
         finite = np.isfinite(entry.mean) & np.isfinite(entry.variance)
         yield from _degenerate(norms, entry.norm, ~finite, "mean or variance not finite", None)
@@ -131,8 +141,11 @@ def _setting(
 
 
 @check("AV509")
-def norm_stats_inconsistent(norms: NormLayers, predictions: NormPredictions, limits: Thresholds) -> Iterator[Violation]:
+def norm_stats_inconsistent(
+    norms: NormLayers, layers: Layers, health: NormHealth, predictions: NormPredictions, limits: Thresholds
+) -> Iterator[Violation]:
     """A stored running mean that the norm in front of it does not predict."""
+    _require_statistics(health, layers)
     judged = [entry for entry in predictions.all if entry.channels >= limits.min_channels]
     if not judged:
         raise NotApplicable("no two batch norms follow one another with only a layer and an activation between")

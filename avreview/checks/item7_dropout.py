@@ -98,7 +98,7 @@ def dropout_rate_extreme(randomness: Randomness, context: DropoutContext, limits
         yield Violation(
             at=idle[0].location(randomness.artifact),
             also=[dropout.location(randomness.artifact) for dropout in idle[1:]],
-            message=f"{count(len(idle), 'dropout')} with a rate of 0 drop nothing.",
+            message=f"{count(len(idle), 'dropout')} with a rate of 0 {verb(len(idle), 'drop')} nothing.",
             observed={"rate": 0.0},
             expected={"rate": "over 0, or no dropout"},
             severity=Severity.NOTE,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avreview.artifact import Graph, Node
+from avreview.facts.flow import readers
 from avreview.facts.weights import Constants
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _OPERATORS = {
     "LogSoftmax": "log_softmax", "Softplus": "softplus", "Softsign": "softsign", "Gelu": "gelu", "Mish": "mish",
     "HardSwish": "hardswish", "Swish": "silu", "FastGelu": "gelu_tanh", "BiasGelu": "gelu", "QuickGelu": "quick_gelu",
     "ThresholdedRelu": "thresholded_relu", "QLinearSigmoid": "sigmoid", "QLinearLeakyRelu": "leaky_relu",
+    "QLinearSoftmax": "softmax",
 }  # fmt: skip
 _ELEMENTWISE = frozenset({
     "Abs", "Add", "Cast", "Clip", "Div", "Erf", "Exp", "HardSigmoid", "Identity", "Log", "Max", "Min", "Mul", "Neg",
@@ -56,7 +58,7 @@ class ActivationFinder:
 
     def after(self, key: str) -> Activation | None:
         """The activation applied to the value `key`, or None."""
-        consumers = self._graph.consumers.get(key, ())
+        consumers = readers(self._graph, key)
         if len(consumers) == 1 and (single := self._operator(consumers[0], key)):
             return single
         written = self._written_out(key)
@@ -71,7 +73,7 @@ class ActivationFinder:
         while waiting and seen < _MOST_NODES:
             seen += 1
             for output in waiting.pop(0).outputs:
-                for reader in self._graph.consumers.get(output, ()):
+                for reader in readers(self._graph, output):
                     if reader.op == "Mul" and key in reader.inputs:
                         return True
                     if reader.op in _ELEMENTWISE:
@@ -89,6 +91,8 @@ class ActivationFinder:
             slope = self._slope(node)
         if name == "gelu" and node.attributes.get("approximate") == "tanh":
             name = "gelu_tanh"
+        if name == "quick_gelu" and node.attributes.get("alpha") == 1:
+            name = "silu"
         return Activation(name, node.outputs[0], node, slope)
 
     def _slope(self, node: Node) -> float | None:
@@ -108,7 +112,7 @@ class ActivationFinder:
         """Grows the elementwise expression over `key` node by node until it closes into a known function."""
         values: dict[str, Array] = {key: _grid()}
         used = 0
-        frontier = list(self._graph.consumers.get(key, ()))
+        frontier = readers(self._graph, key)
         inside: set[int] = set()
         while frontier and used < _MOST_NODES:
             frontier.sort(key=lambda node: node.index)
@@ -122,7 +126,7 @@ class ActivationFinder:
             used += 1
             output = node.outputs[0]
             values[output] = result
-            frontier += self._graph.consumers.get(output, ())
+            frontier += readers(self._graph, output)
             if self._closed(values, output, inside):
                 if name := recognise(result):
                     return Activation(name, output, node)
@@ -134,10 +138,7 @@ class ActivationFinder:
         """True when nothing outside reads what lies between the start and `output`."""
         return all(
             value == output
-            or (
-                value not in self._outputs
-                and all(node.index in inside for node in self._graph.consumers.get(value, ()))
-            )
+            or (value not in self._outputs and all(node.index in inside for node in readers(self._graph, value)))
             for value in values
         )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import NotApplicable, fact
+from avreview.facts.flow import only_consumer
 from avreview.facts.graphs import the_graph
 from avreview.facts.shapes import Shapes
 from avreview.facts.weights import Constants
@@ -52,7 +53,7 @@ def batch_axis(artifact: Artifact, constants: Constants, shapes: Shapes) -> Batc
             continue
         if node.op in ("Reshape", "Expand"):
             target = constants.integers(node.input(1))
-            if target and _bakes(node, target, carries, shapes):
+            if target and _bakes(node, target, carries, shapes) and not _is_of_norm(graph, node, target):
                 baked.append(BakedBatch(node, target))
             elif node.input(0) in carries and (not target or (target[0] in (0, -1) and _keeps(node, target, shapes))):
                 carries.add(node.outputs[0])  # a target computed from shapes follows the batch
@@ -79,6 +80,12 @@ def _bakes(node: Node, target: tuple[int, ...], carries: set[str], shapes: Shape
     if node.op == "Expand":  # a 1 in front leaves the axis as it is; a longer target puts a new axis in front
         return target[0] > 1 and len(target) == (shapes.rank(node.input(0)) or 0)
     return True
+
+
+def _is_of_norm(graph: Graph, node: Node, target: tuple[int, ...]) -> bool:
+    """[1, batch × channels, …] in front of a batch norm: how PyTorch writes an instance norm with stored statistics."""
+    reader = only_consumer(graph, node.outputs[0])
+    return target[:2] == (1, -1) and reader is not None and reader.op == "BatchNormalization"
 
 
 def _keeps(node: Node, target: tuple[int, ...], shapes: Shapes) -> bool:

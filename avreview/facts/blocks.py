@@ -8,6 +8,7 @@ from typing import NamedTuple
 from avreview.artifact import Artifact
 from avreview.engine.resolve import fact
 from avreview.facts.activations import ActivationFinder
+from avreview.facts.flow import only_consumer
 from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
 from avreview.facts.norms import NormLayers
@@ -34,8 +35,8 @@ def blocks(artifact: Artifact, layers: Layers, norms: NormLayers, activations: A
         if layer.norm is not None:
             before.append(layer)
             continue
-        readers = graph.consumers.get(layer.activation.output, ())
         norm = norms.by_input.get(layer.activation.output)
-        if norm is not None and len(readers) == 1 and activations.after(norm.output) is None:
+        alone = only_consumer(graph, layer.activation.output) is not None
+        if norm is not None and alone and activations.after(norm.output) is None:
             after.append(layer)
     return Blocks(artifact.provenance.path, before, after)

@@ -52,9 +52,18 @@ def _reaches_only_constants(graph: Graph, key: str, known: dict[str, bool]) -> b
     return True
 
 
+def readers(graph: Graph, key: str) -> list[Node]:
+    """The nodes that read a value's data, and not its shape or its type alone."""
+    return [
+        node
+        for node in graph.consumers.get(key, ())
+        if node.op not in _SHAPES and (node.op != "CastLike" or node.input(0) == key)
+    ]
+
+
 def only_consumer(graph: Graph, key: str) -> Node | None:
-    """The node that alone reads a value which is not one of the graph's outputs."""
-    consumers = graph.consumers.get(key, ())
+    """The node that alone reads a value's data."""
+    consumers = readers(graph, key)
     return consumers[0] if len(consumers) == 1 else None
 
 

@@ -143,7 +143,7 @@ class _Finder:
         norm, activation, residual = self._after(output) if kind not in RECURRENT else (None, None, None)
         return Layer(
             kind, node, _module(node, weight), weight, bias, units, fan_in, fan_out, groups, unit_axis, output,
-            norm, activation or _fused(node), residual, self._folded(node, norm, weight),
+            norm, activation or _fused(node), residual, _folded(node, norm, weight, bias),
         )  # fmt: skip
 
     def _added_bias(
@@ -154,9 +154,13 @@ class _Finder:
         while after is not None and after.op in ("Cast", "Mul") and node.op in ("MatMulInteger", "ConvInteger"):
             output = after.outputs[0]  # integers back to floats: times the scales
             after = only_consumer(self._graph, output)
+        summand = output
+        while after is not None and after.op in ("QuantizeLinear", "DequantizeLinear"):
+            summand = after.outputs[0]
+            after = only_consumer(self._graph, summand)
         if bias is not None or kind in RECURRENT or after is None or after.op not in ("Add", "BiasGelu"):
             return bias, output
-        other = after.inputs[1] if after.inputs[0] == output else after.inputs[0]
+        other = after.inputs[1] if after.inputs[0] == summand else after.inputs[0]
         weight = self._constants.weight(other)
         if weight is None or weight.shape is None or math.prod(weight.shape) != units:
             return None, output
@@ -187,19 +191,26 @@ class _Finder:
             return False
         return all(self._constants.weight(other) is None for other in node.inputs if other and other != key)
 
-    def _folded(self, node: Node, norm: Norm | None, weight: Weight | None) -> bool | None:
-        if _FUSING_RULE in node.metadata.get(_RULES, ""):
-            return True
-        if norm is not None:
-            return False
-        # TorchScript renames the weights that it folded a norm into.
-        name = weight.name if weight is not None else ""
-        return True if name.startswith("onnx::Conv_") else None
+
+def _folded(node: Node, norm: Norm | None, weight: Weight | None, bias: Weight | None) -> bool | None:
+    """Whether a batch norm was folded into the layer; None where nothing tells."""
+    if _FUSING_RULE in node.metadata.get(_RULES, ""):
+        return True
+    if norm is not None:
+        return False
+    name = weight.name if weight is not None else ""
+    if name.startswith("ConvBnFusion_W_"):  # ONNX Runtime's
+        return True
+    # TorchScript renames the weights that it folded a norm into. It renames folded weight normalization, too, but
+    # leaves the bias there its own name, or leaves it out.
+    own = bias is None or parameter_module(bias.name) == (module_path(node) or "")
+    return True if name.startswith("onnx::Conv_") and not own else None
 
 
 def _fused(node: Node) -> Activation | None:
+    """The activation that ONNX Runtime made a part of the layer; behind a sum that it made a part too, it is not."""
     name = node.attributes.get("activation")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or node.input(3):
         return None
     return Activation(name.lower().replace("leakyrelu", "leaky_relu"), node.outputs[0], node)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from avreview.artifact import Node
 from avreview.engine.review import Location
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # the PyTorch 2 exporter: "['', 'neck', 'neck.bn3', 'batch_norm']"
 _LONGEST_SCOPES = 16_384  # characters; real ones have some hundreds, and parsing takes two seconds a megabyte
+# What ONNX Runtime writes in front of a name when it folds what follows a convolution into it.
+_FUSION = re.compile(r"(?:Conv(?:Bn|Mul|Add)Fusion_(?:[A-Za-z]{1,3}_)?[BW]_)+")
+# What ONNX Runtime puts around the name of a node that it fuses with another.
+_FUSED_NODE = re.compile(r"^fused |(?:/{1,2}[A-Za-z]{1,40}Fusion)+/?$")
 _PARAMETERS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_quantized", ".kernel", ".gamma", ".beta")
 
 
@@ -37,13 +42,14 @@ def _from_scopes(scopes: str) -> str | None:
 
 
 def _from_name(name: str) -> str | None:
+    name = _FUSED_NODE.sub("", name)
     if "/" not in name:
         return None
     if not name.startswith("/"):
         return name.rsplit("/", 1)[0]
     path = ""
     previous = ""
-    for part in name.split("/")[1:-1]:
+    for part in map(_first_call, name.split("/")[1:-1]):
         # TorchScript repeats a container's name in its child's: `layer1/layer1.0/conv` is layer1.0.conv.
         if previous and part.startswith(f"{previous}."):
             path = path[: len(path) - len(previous)] + part
@@ -53,8 +59,16 @@ def _from_name(name: str) -> str | None:
     return path or None
 
 
+def _first_call(part: str) -> str:
+    """TorchScript counts further calls of a shared module, `heads.0_1`: told from a module's own name by its index."""
+    head, dot, last = part.rpartition(".")
+    index, _, call = last.partition("_")
+    return f"{head}{dot}{index}" if index.isdecimal() and call.isdecimal() else part
+
+
 def parameter_module(name: str) -> str | None:
     """The module that a state_dict key such as `backbone.0.conv.weight` belongs to; None for other names."""
+    name = _FUSION.sub("", name)
     for suffix in _PARAMETERS:
         if name.endswith(suffix) and len(name) > len(suffix) and "::" not in name:
             return name[: -len(suffix)]

@@ -146,13 +146,16 @@ class _Finder:
         norm = self._affine(node, "InstanceNorm", 1, 2)
         before = self._graph.producer.get(node.input(0))
         after = only_consumer(self._graph, node.outputs[0])
-        if before is None or after is None or before.op != "Reshape" or after.op != "Reshape":
+        if before is None or after is None or before.op != "Reshape":
             return norm
         target = self._constants.integers(before.input(1))
         if target is None or len(target) < 3 or target[1] < 1:
             return norm
-        gamma, key = self._channelwise("Mul", after.outputs[0])
+        # With a channel a group there is nothing to reshape back, and optimizers leave that out.
+        gamma, key = self._channelwise("Mul", after.outputs[0] if after.op == "Reshape" else node.outputs[0])
         beta, key = self._channelwise("Add", key)
+        if after.op != "Reshape" and (gamma is None or beta is None):
+            return norm
         return Norm(
             "GroupNorm", node, norm.module, SAMPLE, before.input(0), key,
             gamma=gamma, beta=beta, eps=norm.eps, groups=target[1],

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
-from avreview.facts.flow import MOVES, ancestors
+from avreview.facts.flow import MOVES, ancestors, only_consumer
 from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
 from avreview.facts.units import UnitWeights
@@ -75,10 +75,9 @@ def _end(graph: Graph, constants: Constants, layer: Layer) -> tuple[Node | None,
         return layer.residual, None
     key, factor = layer.norm.output if layer.norm is not None else layer.output, None
     for _ in range(6):
-        readers = graph.consumers.get(key, ())
-        if len(readers) != 1:
+        node = only_consumer(graph, key)
+        if node is None:
             return None, None
-        node = readers[0]
         others = [name for name in node.inputs if name and name != key]
         if node.op == "Mul" and factor is None and len(others) == 1:
             factor = constants.weight(others[0])

@@ -142,6 +142,9 @@ class Constants:
             return self._filled(key, node, steps)
         if node.op == "Mul":
             return self._scaled(node, steps)
+        if node.op in ("Split", "Slice"):
+            whole = self._find(node.input(0), steps - 1)
+            return None if whole is None else self._rows(key, node, whole)
         if node.op not in _TRANSPARENT | _RESHAPING | {"Transpose", "DequantizeLinear"}:
             return None
         inner = self._find(node.input(0), steps - 1)
@@ -201,6 +204,38 @@ class Constants:
         added, rest = {axis % rank for axis in axes}, iter(inner.shape)
         return tuple(1 if i in added else next(rest, 1) for i in range(rank))
 
+    def _rows(self, key: str, node: Node, whole: Weight) -> Weight | None:
+        """Some rows of a constant, as attention takes queries and keys from one joint projection."""
+        if whole.steps or not whole.tensor.shape:
+            return None
+        rows, *rest = whole.tensor.shape
+        bounds = self._split_bounds(key, node, rows) if node.op == "Split" else self._slice_bounds(node)
+        if bounds is None:
+            return None
+        start, stop, _ = slice(*bounds).indices(rows)
+        shape = (max(stop - start, 0), *rest)
+        part = _Part(whole.tensor, start * math.prod(rest), math.prod(shape))
+        return Weight(whole.key, Tensor(whole.name, shape, whole.tensor.dtype, part), shape=shape)
+
+    def _split_bounds(self, key: str, node: Node, rows: int) -> tuple[int, int] | None:
+        place = node.outputs.index(key)
+        sizes = self.integers(node.input(1)) if node.input(1) else node.attributes.get("split")
+        if sizes is None and not node.input(1):
+            sizes = (-(-rows // len(node.outputs)),) * len(node.outputs)  # the last may be short
+        if sizes is None or node.attributes.get("axis", 0) != 0 or place >= len(sizes) or min(sizes) < 0:
+            return None
+        return sum(sizes[:place]), sum(sizes[: place + 1])
+
+    def _slice_bounds(self, node: Node) -> tuple[int, int] | None:
+        defaults: dict[str, tuple[int, ...]] = {"starts": (), "ends": (), "axes": (0,), "steps": (1,)}
+        starts, ends, axes, steps = (
+            self.integers(node.input(place)) if node.input(place) else tuple(node.attributes.get(name, default))
+            for place, (name, default) in enumerate(defaults.items(), 1)
+        )
+        if not starts or not ends or len(starts) != 1 or axes != (0,) or steps != (1,):
+            return None
+        return starts[0], ends[0]
+
     def _scaled(self, node: Node, steps: int) -> Weight | None:
         """Integers times a constant scale: weight-only quantization written out."""
         for place in (0, 1):
@@ -225,6 +260,29 @@ class Constants:
         return Weight(key, Tensor(key, (), "float32", _Number(number)), (("expand", shape),), shape)
 
 
+class _Part(NamedTuple):
+    """A run of another tensor's elements."""
+
+    whole: Tensor
+    first: int
+    length: int
+
+    def array(self) -> Array:
+        return self.part(0, self.length)
+
+    def chunks(self, elements: int) -> Iterator[Array]:
+        for start in range(0, self.length, elements):
+            yield self.part(start, min(elements, self.length - start))
+
+    def part(self, start: int, count: int) -> Array:
+        return self.whole.part(self.first + start, min(count, self.length - start))
+
+    def heads(self, rows: int, length: int) -> Array:
+        import numpy as np
+
+        return np.stack([self.part(row * (self.length // rows), length) for row in range(rows)])
+
+
 class _Number(NamedTuple):
     """One number, which ConstantOfShape repeats."""
 
@@ -240,3 +298,6 @@ class _Number(NamedTuple):
 
     def part(self, start: int, count: int) -> Array:
         return self.array()[start : start + count]
+
+    def heads(self, rows: int, length: int) -> Array:
+        return self.array().reshape(rows, -1)[:, :length]

@@ -108,6 +108,8 @@ OPERATORS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("Gelu", "gelu", {}, 17, "com.microsoft"),
     ("FastGelu", "gelu_tanh", {}, 17, "com.microsoft"),
     ("QuickGelu", "quick_gelu", {}, 17, "com.microsoft"),
+    ("QuickGelu", "silu", {"alpha": 1.0}, 17, "com.microsoft"),
+    ("QLinearSoftmax", "softmax", {}, 17, "com.microsoft"),
     ("Swish", "silu", {}, 24, ""),
 ]
 

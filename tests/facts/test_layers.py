@@ -210,10 +210,70 @@ def test_what_moves_values_stands_between_without_harm(fact: Facts, mover: str) 
     assert layer.activation.name == "silu"
 
 
+def renamed(weight: str, bias: str | None) -> ModelBuilder:
+    """A convolution whose tensors have other names than a state_dict's."""
+    model = image().conv("l", 16, bias=bias is not None)
+    model.nodes[-1].input[1] = model.tensor(weight, model.trained(16, 16, 3, 3))
+    if bias is not None:
+        model.nodes[-1].input[2] = model.tensor(bias, model.trained(16))
+    return model.output("y")
+
+
+@pytest.mark.parametrize("bias", ["l.bias", None])
+def test_folded_weight_normalization_is_no_folded_norm(fact: Facts, bias: str | None) -> None:
+    assert only(fact, renamed(weight="onnx::Conv_12", bias=bias)).folded_norm is None
+
+
+def test_what_reads_a_results_shape_or_type_does_not_divide_it(fact: Facts) -> None:
+    model = image().conv("l", 16)
+    made = model.value
+    model.op("Shape").at(made).node("CastLike", [model.scalar(1.0), made]).at(made)
+    layer = only(fact, model.node("Reshape", [made, "Shape"]).relu("act").output("y"))
+    assert layer.activation is not None
+    assert layer.activation.name == "relu"
+
+
+def test_a_bias_behind_fake_quantization_is_the_layers(fact: Facts) -> None:
+    model = rows()
+    model.node("MatMul", [model.value, model.tensor("l.weight", model.trained(16, 10))], module="l", channels=10)
+    scale, zero = model.scalar(0.1), model.tensor("zero", np.int8(0))
+    model.op("QuantizeLinear", scale, zero).op("DequantizeLinear", scale, zero)
+    layer = only(fact, model.op("Add", model.tensor("l.bias", model.trained(10))).relu("act").output("y"))
+    assert layer.bias is not None
+    assert layer.bias.name == "l.bias"
+    assert layer.activation is not None
+
+
+def test_queries_and_keys_of_a_joint_projection_are_layers(fact: Facts) -> None:
+    model = ModelBuilder(18).input("x", ["batch", 5, 16])
+    model.at(model.tensor("attn.in_proj_weight", model.trained(48, 16)))
+    model.node("Split", [model.value, model.ints(16, 32)], module="attn", outputs=2)
+    parts = list(model.nodes[-1].output)
+    made = []
+    for part in parts:
+        model.at(part).transpose(1, 0)
+        made.append(model.node("MatMul", ["x", model.value], module="attn", rank=3).value)
+    queries, keys = layers(fact, model.node("Concat", made, axis=-1).output("y"))
+    assert (queries.units, keys.units, keys.fan_in) == (16, 32, 16)
+    assert queries.weight is not None
+    assert queries.weight.name == "attn.in_proj_weight"
+
+
+@pytest.mark.parametrize(("summand", "activation"), [(False, "relu"), (True, None)])
+def test_a_fused_activation_behind_a_fused_sum_is_the_sums(fact: Facts, summand: bool, activation: str | None) -> None:
+    model = image().conv("l", 16)
+    node = model.nodes[-1]
+    node.op_type, node.domain = "FusedConv", "com.microsoft"
+    node.attribute.add(name="activation", s=b"Relu", type=3)
+    node.input.extend(["x"] * summand)
+    layer = only(fact, model.output("y"))
+    assert (layer.activation.name if layer.activation else None) == activation
+
+
 def test_an_exporter_that_folded_a_norm_says_so(fact: Facts) -> None:
-    renamed = image().conv("l", 16)
-    renamed.nodes[-1].input[1] = renamed.tensor("onnx::Conv_12", renamed.trained(16, 16, 3, 3))
-    assert only(fact, renamed.output("y")).folded_norm is True
+    assert only(fact, renamed(weight="onnx::Conv_12", bias="onnx::Conv_13")).folded_norm is True
+    assert only(fact, renamed(weight="onnx::Conv_12", bias="other.bias")).folded_norm is True  # merged with an equal
+    assert only(fact, renamed(weight="ConvBnFusion_W_l.weight", bias="ConvBnFusion_BN_B_bn.bias")).folded_norm is True
     noted = image().conv("l", 16)
     noted.nodes[-1].metadata_props.add(key="pkg.onnxscript.rewriter.rule_name", value="FuseBatchNormIntoConv")
     assert only(fact, noted.output("y")).folded_norm is True

@@ -30,6 +30,9 @@ class Stored:
     def part(self, start: int, count: int) -> np.ndarray[Any, Any]:
         return np.array(self.values[start : start + count])
 
+    def heads(self, rows: int, length: int) -> np.ndarray[Any, Any]:
+        return np.array(self.values.reshape(rows, -1)[:, :length])
+
     def chunks(self, elements: int) -> Iterator[np.ndarray[Any, Any]]:
         self.reads += 1
         buffer = np.empty(elements, self.values.dtype)

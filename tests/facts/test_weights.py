@@ -19,6 +19,11 @@ FLOATS = ModelBuilder(seed=1).trained(4, 6, 1)
 INTEGERS = np.arange(-12, 12, dtype=np.int8).reshape(4, 6)
 
 
+def rest(model: ModelBuilder, place: int = 1) -> ModelBuilder:
+    """Continues from a further output of the last node."""
+    return model.at(model.nodes[-1].output[place])
+
+
 def start(array: Array, opset: int = 21) -> ModelBuilder:
     """A model with one constant at hand, and an input that has nothing to do with it."""
     model = ModelBuilder(opset).input("x", [1])
@@ -52,6 +57,13 @@ PLAIN: dict[str, Step] = {
     "Squeeze": lambda m: m.op("Squeeze", m.ints(-1)),
     "Squeeze of every axis of 1": lambda m: m.op("Squeeze"),
     "Unsqueeze": lambda m: m.op("Unsqueeze", m.ints(0, -1)),
+    "Split": lambda m: m.op("Split", m.ints(1, 3)),
+    "the rest of a Split": lambda m: rest(m.node("Split", [m.value, m.ints(1, 3)], outputs=2)),
+    "Split into equal parts": lambda m: rest(m.node("Split", outputs=2, num_outputs=2)),
+    "Split, the last part short": lambda m: rest(m.node("Split", outputs=3, num_outputs=3), 1),
+    "Slice": lambda m: m.op("Slice", m.ints(1), m.ints(3)),
+    "Slice to the end": lambda m: m.op("Slice", m.ints(-3), m.ints(1 << 40), m.ints(0), m.ints(1)),
+    "rows of rows": lambda m: m.op("Slice", m.ints(1), m.ints(4)).op("Slice", m.ints(1), m.ints(2)).transpose(2, 1, 0),
     "many": lambda m: m.op("Identity").transpose(1, 0, 2).reshape(3, -1).op("Transpose").op("Identity"),
 }
 
@@ -197,11 +209,20 @@ def test_a_filled_shape_that_cannot_be_is_none(fact: Facts, shape: list[int]) ->
         lambda m: m.op("Mul", "x"),
         lambda m: m.op("Relu"),
         lambda m: m.node("Identity", domain="com.vendor"),
+        lambda m: m.op("Slice", m.ints(0), m.ints(1), m.ints(1)),
+        lambda m: m.op("Slice", m.ints(0), m.ints(4), m.ints(0), m.ints(2)),
+        lambda m: m.op("Slice", m.ints(0, 0), m.ints(2, 2)),
+        lambda m: m.op("Slice", "x", m.ints(2)),
+        lambda m: m.node("Split", [m.value, m.ints(3, 3)], outputs=2, axis=1),
+        lambda m: m.node("Split", [m.value, "x"], outputs=2),
+        lambda m: m.transpose(1, 0, 2).op("Slice", m.ints(0), m.ints(2)),
         lambda m: m.reshape(5, -1),
         lambda m: m.reshape(0, 0, 0, 0),
     ],
-    ids=["an input", "a sum", "a product", "an operator", "another domain", "impossible shape", "too many zeros"],
-)
+    ids=["an input", "a sum", "a product", "an operator", "another domain",
+         "columns", "every second row", "rows and columns", "computed rows", "split columns", "a computed split",
+         "rows of a turned weight", "impossible shape", "too many zeros"],
+)  # fmt: skip
 def test_what_is_computed_is_no_constant(fact: Facts, step: Step) -> None:
     model = start(FLOATS)
     model.domains["com.vendor"] = 1
@@ -213,6 +234,19 @@ def test_a_long_way_to_the_constant_is_given_up(fact: Facts) -> None:
     for _ in range(100):
         model.op("Identity")
     assert behind(fact, model) is None
+
+
+def test_some_rows_of_a_weight_are_read_in_every_way(fact: Facts) -> None:
+    whole = ModelBuilder(seed=1).trained(30, 8)
+    model = start(whole)
+    weight = behind(fact, model.op("Slice", model.ints(10), model.ints(30)))
+    assert weight is not None
+    rows = weight.tensor
+    assert rows.shape == (20, 8)
+    assert np.array_equal(rows.read(), whole[10:])
+    assert np.array_equal(np.concatenate([chunk.copy() for chunk in rows.chunks(48)]), whole[10:].reshape(-1))
+    assert np.array_equal(rows.part(150, 99), whole[10:].reshape(-1)[150:])
+    assert np.array_equal(rows.heads(20, 3), whole[10:, :3])
 
 
 def test_small_constants_are_read_as_numbers(fact: Facts) -> None:

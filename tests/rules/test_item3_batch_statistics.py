@@ -455,8 +455,8 @@ def test_av307_sees_through_what_keeps_the_axes(assess: Assess) -> None:
 
 def test_av307_counts_norms_folded_into_their_layers(assess: Assess) -> None:
     model = ModelBuilder().input("images", ["batch", 6, 3, 8, 8]).reshape(-1, 3, 8, 8, channels=3, module="fold")
-    weight = model.tensor("onnx::Conv_12", model.trained(8, 3, 3, 3))
-    model.node("Conv", [model.value, weight], module="backbone.conv", channels=8).relu("backbone.act").output("out")
+    inputs = [model.tensor("onnx::Conv_12", model.trained(8, 3, 3, 3)), model.tensor("onnx::Conv_13", model.trained(8))]
+    model.node("Conv", [model.value, *inputs], module="backbone.conv", channels=8).relu("backbone.act").output("out")
     assert [place.module for place in assess(model, "AV307").only.also] == ["backbone.conv"]
 
 

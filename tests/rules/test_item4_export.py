@@ -184,6 +184,15 @@ def test_av410_knows_a_dynamic_axis(assess: Assess, dynamic: int | str) -> None:
     assert assess(reshaped_batch([1, 512], batch=dynamic), "AV410").findings
 
 
+def test_av410_an_instance_norm_with_stored_statistics(assess: Assess) -> None:
+    """PyTorch's exporter writes it as a batch norm of batch × channels."""
+    model = ModelBuilder().input("image", ["batch", 3, 8, 8]).conv("stem", 8).reshape(1, -1, 8, 8, module="norm")
+    assert assess(model.output("features"), "AV410").findings
+    model.outputs.clear()
+    model.channels[model.value] = 16
+    assert assess(model.batch_norm("norm").reshape(-1, 8, 8, 8).output("out"), "AV410").passed
+
+
 def test_av410_declared_fixed(assess: Assess) -> None:
     assert assess(reshaped_batch([1, 512], batch=1), "AV410").verdict is Verdict.NOT_APPLICABLE
 
