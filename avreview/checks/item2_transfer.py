@@ -27,9 +27,15 @@ def never_trained_module(inits: Initializations, limits: Thresholds) -> Iterator
     for group, entries in groups.items():
         if not any(e.elements >= limits.alone_min_elements or (e.match and e.match.companion) for e in entries):
             continue
-        yield _untrained(
-            inits, entries, group, f"{group} was never trained: its weights cannot be told from a fresh draw."
-        )
+        yield _untrained(inits, entries, group, f"{_what(inits, group, entries)} cannot be told from a fresh draw.")
+
+
+def _what(inits: Initializations, group: str, entries: Sequence[Initialization]) -> str:
+    """The module, or those of its weights that are concerned: a recurrent layer may have learned one of two."""
+    learned = {id(entry.layer) for entry in inits.all if not entry.untouched}
+    if any(id(entry.layer) in learned for entry in entries):
+        return f"Of {group}, which was trained otherwise, {count(len(entries), 'weight')}"
+    return f"{group} was never trained: its weights"
 
 
 def _trained_modules(inits: Initializations) -> frozenset[str]:
@@ -55,7 +61,7 @@ def _untrained(inits: Initializations, entries: Sequence[Initialization], group:
     first = entries[0]
     companions = dict.fromkeys(e.match.companion.kind for e in entries if e.match and e.match.companion)
     return Violation(
-        at=dataclasses.replace(_location(inits, first), module=group or first.layer.module),
+        at=dataclasses.replace(_location(inits, first), module=first.layer.module and (group or first.layer.module)),
         also=[_location(inits, entry) for entry in entries[1:]],
         message=message,
         observed={
