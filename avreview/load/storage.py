@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,11 @@ def _sliced(flat: Array, elements: int) -> Iterator[Array]:
         yield flat[start : start + elements]
 
 
-class _InMemory:
+class _InMemory(ABC):
     """Storage whose elements are decoded whole before they are handed out."""
 
-    def array(self) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def array(self) -> Array: ...
 
     def chunks(self, elements: int) -> Iterator[Array]:
         return _sliced(self.array(), elements)
