@@ -1,4 +1,4 @@
-"""A logical weight as rows of output units: a sample of it, and units that are copies or zero.
+"""A logical weight as rows of output units: a sample of it, and how finely its values are rounded.
 
 Rows may be any view, such as a transposed memory map; nothing is read before it is needed.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from avreview.facts.statistics import TensorStatistics, measure_array
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 SAMPLE_ELEMENTS = 1 << 20  # 4 MB of float32, tested in about 10 ms
 ORDERED_ELEMENTS = 1 << 14
-_PREFIX = 16
 
 
 class WeightSample:
@@ -97,38 +95,3 @@ class WeightSample:
 
         levels = 1 + int(np.count_nonzero(np.diff(self.ordered)))
         return levels <= min(512, self.ordered.size // 2)
-
-
-def copies(rows: Array) -> list[tuple[int, ...]]:
-    """Groups of units whose rows [units, inputs] are equal in every element; all-zero rows are left out.
-
-    The first 16 inputs are compared first, and whole rows only where these agree. A row of very few inputs can
-    equal another by chance in half precision: the caller decides how many inputs make a copy.
-    """
-    candidates = [group for group in _groups(rows[:, :_PREFIX], range(rows.shape[0])) if len(group) > 1]
-    found: list[tuple[int, ...]] = []
-    for candidate in candidates:
-        if rows.shape[1] <= _PREFIX:
-            equal = [candidate]
-        else:
-            equal = [group for group in _groups((rows[index] for index in candidate), candidate) if len(group) > 1]
-        found += [tuple(group) for group in equal if rows[group[0]].any()]
-    return sorted(found)
-
-
-def zero_rows(rows: Array) -> list[int]:
-    """The units whose rows [units, inputs] hold nothing but zeros."""
-    import numpy as np
-
-    if rows.shape[1] == 0:
-        return []
-    suspects = np.flatnonzero(~rows[:, :_PREFIX].astype(bool).any(axis=1))
-    return [int(unit) for unit in suspects if not rows[unit].any()]
-
-
-def _groups(rows: Any, indices: Any) -> list[list[int]]:
-    """Indices by the bytes of their rows, with -0 taken for 0."""
-    by_content: defaultdict[bytes, list[int]] = defaultdict(list)
-    for index, row in zip(indices, rows, strict=True):
-        by_content[(row + row.dtype.type(0)).tobytes()].append(int(index))
-    return list(by_content.values())
