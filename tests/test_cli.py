@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from avreview import __version__
+from avreview.cli import entry
 from avreview.cli.main import main
 from avreview.engine.cards import catalogue
 from avreview.engine.checks import CHECKS, load_checks
@@ -449,6 +450,29 @@ def test_help_names_what_there_is(avreview: Run, words: Sequence[str]) -> None:
     names = ["--select", "--ignore", "--fail-on", "--modality", "--format", "--output", "--verbose", "Exit codes"]
     for name in names if "check" in words else ["check", "rules", "explain", "schema", "--version"]:
         assert name in ended.out
+
+
+def test_the_kept_help_page_is_the_one_that_typer_writes(avreview: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    written = avreview("--help").out
+    assert Path(entry.HELP).read_text("utf-8") == written
+    for words in (["--help"], ["-h"]):
+        ended = process(*words, code=["-c", "from avreview.cli.entry import main; main()"])
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, written, "")
+
+
+def test_the_entry_leaves_all_else_to_typer() -> None:
+    ended = process("--version", code=["-c", "from avreview.cli.entry import main; main()"])
+    assert (ended.returncode, ended.stdout) == (0, f"avreview {__version__}\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe's end is closed otherwise")
+def test_the_kept_help_page_into_a_closed_pipe_is_no_traceback() -> None:
+    code = "from avreview.cli.entry import main; main()"
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -c '{code}' --help | true"], capture_output=True, text=True
+    )
+    assert ended.stderr == ""
 
 
 def test_no_command_at_all_shows_the_help(avreview: Run) -> None:

@@ -12,7 +12,7 @@ from avreview.cli.output import destination
 def explain(
     rules: Annotated[list[str], typer.Argument(help="Rules: id, prefix, name or item.", metavar="RULE...")],
 ) -> None:
-    """Explain a rule: what it finds, why it matters, how it is decided, what to do."""
+    """Explain a rule: what it finds, why, what to do."""
     from avreview.engine.cards import catalogue
     from avreview.report.catalogue import write_cards
 

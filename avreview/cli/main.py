@@ -48,7 +48,7 @@ def main() -> None:
     Python ends with 1 on an exception, rich and Typer on a closed pipe; here that would say "findings", and becomes 2.
     """
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="avreview", standalone_mode=False)
     except AvreviewError as error:
         _fail(str(error))
     except MemoryError:
