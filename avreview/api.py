@@ -13,39 +13,68 @@ from avreview.engine.review import Report, Review, Severity
 from avreview.engine.run import Policy, run, select_rules
 from avreview.errors import ArtifactError
 from avreview.facts.modality import StatedModality
-from avreview.load import open_artifact
+from avreview.facts.subject import Companions
+from avreview.load import MEMORY, open_artifact
+
+Path = str | os.PathLike[str]
+_ALONE = Companions()
 
 
 def review(
-    models: Sequence[str | os.PathLike[str]],
+    models: Sequence[Path],
     *,
+    checkpoint: Path | None = None,
+    pretrained: Path | None = None,
+    weights: str | None = None,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     fail_on: Severity = Severity.ERROR,
     modality: str | None = None,
+    memory: int = MEMORY,
 ) -> Report:
-    """Reviews each model by itself.
+    """Reviews each model by itself: ONNX exports, PyTorch checkpoints, or folders of either.
 
-    `select` and `ignore` take rule ids, prefixes, names and items; `modality` says which sensor the inputs come from.
-    A model that cannot be read is in the report's `unreadable`, with the reason; the others are reviewed all the same.
+    `checkpoint` is what the exports were made from, `pretrained` what training started from, `weights` the set to
+    review where a checkpoint holds several (`model`, `ema`, …). `select` and `ignore` take rule ids, prefixes, names
+    and items; `modality` says which sensor the inputs come from; `memory` is how many bytes loading one file may take.
+    What cannot be read is in the report's `unreadable`, with the reason; the others are reviewed all the same.
     Raises UsageError for an unknown rule.
     """
     rules = catalogue()
     policy = Policy(select_rules(rules, select, ignore), fail_on)
     reviews: list[Review] = []
     unreadable: list[tuple[str, str]] = []
-    for path in models:
+
+    def opened(path: Path | None, *, weights: str | None = None) -> Artifact | None:
         try:
-            reviews.append(_review(path, policy, modality))
-        except ArtifactError as error:  # noqa: PERF203 - one file's fault is not the next one's
+            return None if path is None else open_artifact(path, weights=weights, memory=memory)
+        except ArtifactError as error:
+            unreadable.append((error.path, str(error)))
+            return None
+
+    companions = Companions(opened(checkpoint), opened(pretrained))
+    for path in models:
+        model = opened(path, weights=weights)
+        try:
+            if model is not None:
+                reviews.append(review_artifact(model, policy, companions, modality=modality))
+        except ArtifactError as error:  # what is read only when a rule asks for it
             unreadable.append((error.path, str(error)))
     return Report(__version__, rules.digest, reviews, unreadable)
 
 
-def _review(path: str | os.PathLike[str], policy: Policy, modality: str | None) -> Review:
+def review_artifact(
+    model: Artifact, policy: Policy, companions: Companions = _ALONE, *, modality: str | None = None
+) -> Review:
+    """Reviews an artifact at hand, with what stands beside it. Raises ArtifactError when its file changes meanwhile."""
     import numpy as np
 
-    artifact = open_artifact(path)
-    given: dict[type, Any] = {Artifact: artifact, StatedModality: StatedModality(modality)}
+    stated = StatedModality(modality)
+    views: list[dict[type, Any]] = [{Artifact: model, Companions: companions, StatedModality: stated}]
+    if companions.checkpoint is not None:
+        alone = companions._replace(checkpoint=None)
+        views.append({Artifact: companions.checkpoint, Companions: alone, StatedModality: stated})
+    named = {"model": model, "checkpoint": companions.checkpoint, "pretrained": companions.pretrained}
+    artifacts = {role: artifact for role, artifact in named.items() if artifact is not None}
     with np.errstate(all="ignore"):  # weights that overflow are a finding of some rule, not a warning of numpy's
-        return run(catalogue(), policy, given, artifact)
+        return run(catalogue(), policy, views, artifacts)

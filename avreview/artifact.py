@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+    from avreview.checkpoint import Checkpoint
+
 CHUNK_ELEMENTS = 65_536  # stays in the second-level cache while several reductions pass over it
 
 
@@ -36,16 +38,30 @@ class Storage(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the integers of a quantized tensor stand for numbers: (integer − zero point) × scale.
+
+    `scale` and `zero_point` hold one number, or one a slice along `axis`.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[float, ...]
+    axis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A named array in the file.
 
-    `dtype` is numpy's or ml_dtypes' name (`float32`, `bfloat16`, `float8_e4m3fn`, `int4`), or `string`.
+    `dtype` is numpy's or ml_dtypes' name (`float32`, `bfloat16`, `float8_e4m3fn`, `int4`), or `string`; a tensor
+    with `quantization` holds integers.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     storage: Storage
+    quantization: Quantization | None = None
 
     @property
     def size(self) -> int:
@@ -173,7 +189,7 @@ class Provenance:
     """Where an artifact comes from, as its file says."""
 
     path: str
-    format: str  # `onnx`
+    format: str  # `onnx`, `pytorch-zip`, `pytorch-legacy`, `torchscript`, `pt2`, `safetensors`, `huggingface`, `dcp`
     bytes: int
     producer: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -195,5 +211,6 @@ class Artifact:
     provenance: Provenance
     tensors: Mapping[str, Tensor]
     graph: Graph | None = None
+    checkpoint: Checkpoint | None = None
     limitations: list[str] = field(default_factory=list)  # what could not be seen in the file, and why
     digests: Mapping[str, Digest] = field(default_factory=dict)  # by path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,16 +12,19 @@ import onnx
 import pytest
 from models import ModelBuilder
 
-from avreview.api import review
+from avreview.api import review, review_artifact
 from avreview.artifact import Artifact
 from avreview.engine.cards import catalogue
 from avreview.engine.checks import load_checks
 from avreview.engine.resolve import Resolver
 from avreview.engine.review import Finding, Review, Severity, Verdict
+from avreview.engine.run import Policy, select_rules
 from avreview.facts.modality import StatedModality
+from avreview.facts.subject import Companions
 from avreview.load import open_artifact
 
 Model: TypeAlias = ModelBuilder | onnx.ModelProto | Path
+Companion: TypeAlias = Model | Artifact
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,39 @@ def saved(tmp_path: Path) -> Callable[[Any], Path]:
 
 
 @pytest.fixture
-def reviewed(saved: Callable[[Any], Path]) -> Callable[..., Review]:
-    """Reviews a built model: `reviewed(model, select=["AV301"], modality="lidar")`."""
+def opened(saved: Callable[[Any], Path]) -> Callable[[Companion], Artifact]:
+    """The artifact of a built model, or one at hand."""
 
-    def run(model: Model, **options: Any) -> Review:
+    def get(model: Companion) -> Artifact:
+        return model if isinstance(model, Artifact) else open_artifact(saved(model))
+
+    return get
+
+
+def _review_at_hand(
+    model: Artifact,
+    checkpoint: Artifact | None,
+    pretrained: Artifact | None,
+    select: Iterable[str] = (),
+    modality: str | None = None,
+) -> Review:
+    policy = Policy(select_rules(catalogue(), select, ()))
+    return review_artifact(model, policy, Companions(checkpoint, pretrained), modality=modality)
+
+
+@pytest.fixture
+def reviewed(saved: Callable[[Any], Path], opened: Callable[[Companion], Artifact]) -> Callable[..., Review]:
+    """Reviews a built model: `reviewed(model, select=["AV301"], modality="lidar")`, with companions where given.
+
+    `checkpoint` and `pretrained` are built models as well, or artifacts.
+    """
+
+    def run(
+        model: Companion, checkpoint: Companion | None = None, pretrained: Companion | None = None, **options: Any
+    ) -> Review:
+        if isinstance(model, Artifact) or checkpoint is not None or pretrained is not None:
+            beside = [None if companion is None else opened(companion) for companion in (checkpoint, pretrained)]
+            return _review_at_hand(opened(model), beside[0], beside[1], **options)
         report = review([saved(model)], **options)
         assert not report.unreadable
         return report.reviews[0]
@@ -91,7 +123,7 @@ def reviewed(saved: Callable[[Any], Path]) -> Callable[..., Review]:
 def assess(reviewed: Callable[..., Review]) -> Assess:
     """Reviews a built model by one rule: `assess(model, "AV301")`."""
 
-    def run(model: Model, rule: str, **options: Any) -> Assessed:
+    def run(model: Companion, rule: str, **options: Any) -> Assessed:
         result = reviewed(model, select=[rule], **options)
         outcome = next(outcome for outcome in result.rules if outcome.rule == rule)
         return Assessed(outcome.verdict, outcome.reason, [f for f in result.findings if f.rule == rule])
@@ -100,12 +132,19 @@ def assess(reviewed: Callable[..., Review]) -> Assess:
 
 
 @pytest.fixture
-def fact(saved: Callable[[Any], Path]) -> Facts:
+def fact(opened: Callable[[Companion], Artifact]) -> Facts:
     """Computes one fact of a built model: `fact(model, Layers)`."""
     load_checks(catalogue())  # importing the checks registers what provides facts
 
-    def compute(model: Model, kind: type, modality: str | None = None) -> Any:
-        artifact = open_artifact(saved(model))
-        return Resolver({Artifact: artifact, StatedModality: StatedModality(modality)}).get(kind)
+    def compute(
+        model: Companion,
+        kind: type,
+        modality: str | None = None,
+        checkpoint: Companion | None = None,
+        pretrained: Companion | None = None,
+    ) -> Any:
+        beside = [None if companion is None else opened(companion) for companion in (checkpoint, pretrained)]
+        given = {Artifact: opened(model), StatedModality: StatedModality(modality), Companions: Companions(*beside)}
+        return Resolver(given).get(kind)
 
     return compute

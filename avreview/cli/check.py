@@ -37,8 +37,35 @@ class Modality(str, enum.Enum):
     OCCUPANCY = "occupancy"
 
 
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+
+
+def _bytes(text: str) -> int:
+    """`2GB` as a number of bytes."""
+    digits = text.rstrip("KMGIBkmgib")
+    unit = _UNITS.get(text[len(digits) :].upper())
+    if unit is None or not digits.isascii() or not digits.isdecimal() or len(digits) > 15 or not int(digits):
+        raise typer.BadParameter(f"{text!r} is not a size such as 512MB or 2GB")
+    return int(digits) * unit
+
+
 def check(
-    models: Annotated[list[Path], typer.Argument(help="ONNX exports to review.", metavar="MODEL...")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(help="ONNX exports, PyTorch checkpoints or model folders to review.", metavar="MODEL..."),
+    ],
+    checkpoint: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The checkpoint that the exports were made from.", metavar="FILE"),
+    ] = None,
+    pretrained: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The pretrained base that training started from.", metavar="FILE"),
+    ] = None,
+    weights: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Which weights to review where a checkpoint holds several: model, ema, ...", metavar="SET"),
+    ] = None,
     select: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads it at run time on Python 3.10 as well
         typer.Option(help="Rules to run: id, prefix, name or item. Repeat it, or use commas.", metavar="RULE"),
@@ -59,6 +86,9 @@ def check(
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", help="Write the report to a file.", metavar="FILE", dir_okay=False),
     ] = None,
+    memory: Annotated[
+        int, typer.Option(help="The most memory that reading one file may take.", metavar="SIZE", parser=_bytes)
+    ] = "1GiB",  # type: ignore[assignment] # parsed like any other text
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Unfold long lists, tables and everything not assessed.")
     ] = False,
@@ -73,10 +103,14 @@ def check(
 
     report = review(
         models,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        weights=weights,
         select=words(select),
         ignore=words(ignore),
         fail_on=Severity.parse(fail_on.value),
         modality=modality.value if modality is not None else None,
+        memory=memory,
     )
     for _, reason in report.unreadable:
         complain(reason)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from avreview.engine.cards import Catalogue
-from avreview.engine.resolve import signature
+from avreview.engine.resolve import Need, signature
 from avreview.engine.review import Location, Scalar, Severity
 from avreview.errors import AvreviewError
 
@@ -40,7 +40,7 @@ class Check(NamedTuple):
 
     rule: str
     function: Callable[..., Iterable[Violation]]
-    needs: tuple[type, ...]
+    needs: tuple[Need, ...]
 
 
 class Answerer(NamedTuple):
@@ -48,14 +48,14 @@ class Answerer(NamedTuple):
 
     item: int
     function: Callable[..., AnswerText]
-    needs: tuple[type, ...]
+    needs: tuple[Need, ...]
 
 
 class Limitation(NamedTuple):
     """A function that says what could not be seen in a subject, and why."""
 
     function: Callable[..., Iterable[str]]
-    needs: tuple[type, ...]
+    needs: tuple[Need, ...]
 
 
 CHECKS: dict[str, Check] = {}

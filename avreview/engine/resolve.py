@@ -1,14 +1,16 @@
 """Facts on demand: what a function's signature names is computed once per subject, and only then.
 
 A provider is a function decorated with `@fact`; its return annotation is the fact it provides, its parameters are
-the facts it needs. A fact that cannot be had raises NotAvailable with the words that say what to supply.
+the facts it needs. A fact that cannot be had raises NotAvailable with the words that say what to supply. A parameter
+annotated `Lineage | None` takes a fact that helps and need not be there: it is None where the fact cannot be had.
 """
 
 from __future__ import annotations
 
 import inspect
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 from avreview.errors import AvreviewError
@@ -24,9 +26,16 @@ class NotApplicable(Exception):  # noqa: N818
     """The subject has nothing of the kind; the text says of which."""
 
 
+class Need(NamedTuple):
+    """A parameter's fact; an `optional` one may be missing."""
+
+    kind: type
+    optional: bool = False
+
+
 class _Provider(NamedTuple):
     function: Callable[..., Any]
-    needs: tuple[type, ...]
+    needs: tuple[Need, ...]
     background: bool
 
 
@@ -57,11 +66,18 @@ def fact(function: Callable[..., T] | None = None, *, background: bool = False) 
     return register(function) if function is not None else register
 
 
-def signature(function: Callable[..., Any]) -> tuple[tuple[type, ...], type]:
-    """The types of a function's parameters, in order, and of what it returns."""
+def signature(function: Callable[..., Any]) -> tuple[tuple[Need, ...], type]:
+    """The facts that a function's parameters name, in order, and the type of what it returns."""
     hints = typing.get_type_hints(function)
     names = list(inspect.signature(function).parameters)
-    return tuple(hints[name] for name in names), hints["return"]
+    return tuple(_need(hints[name]) for name in names), hints["return"]
+
+
+def _need(hint: Any) -> Need:
+    if isinstance(hint, types.UnionType):
+        (kind,) = (part for part in hint.__args__ if part is not type(None))
+        return Need(kind, optional=True)
+    return Need(hint)
 
 
 class Resolver:
@@ -80,20 +96,31 @@ class Resolver:
             if provider is None:
                 raise AvreviewError(f"no provider for the fact {kind.__name__}")
             try:
-                self._known[kind] = provider.function(*map(self.get, provider.needs))
+                self._known[kind] = provider.function(*self.arguments(provider.needs))
             except (NotAvailable, NotApplicable) as reason:
                 self._missing[kind] = reason
                 raise
         return self._known[kind]  # type: ignore[no-any-return]
 
+    def arguments(self, needs: Sequence[Need]) -> list[Any]:
+        """The facts for a function's parameters. Raises NotAvailable or NotApplicable for one that has to be there."""
+        return [self.argument(need) for need in needs]
+
+    def argument(self, need: Need) -> Any:
+        """One such fact; None for an optional one that cannot be had."""
+        return self._if_had(need.kind) if need.optional else self.get(need.kind)
+
+    def _if_had(self, kind: type[T]) -> T | None:
+        try:
+            return self.get(kind)
+        except (NotAvailable, NotApplicable):
+            return None
+
     def begin(self, kinds: set[type]) -> None:
         """Starts the background facts among those that `kinds` lead to."""
         for kind in kinds:
             if is_background(kind):
-                try:
-                    self.get(kind)
-                except (NotAvailable, NotApplicable):
-                    continue
+                self._if_had(kind)
 
 
 def is_background(kind: type) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.cards import Card, Catalogue, Thresholds
-from avreview.engine.checks import ANSWERS, LIMITATIONS, Check, Violation, load_checks
+from avreview.engine.checks import ANSWERS, LIMITATIONS, Answerer, AnswerText, Check, Violation, load_checks
 from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, is_background
 from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Severity, Verdict
 from avreview.errors import AvreviewError
@@ -58,33 +59,45 @@ def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[s
     return frozenset(left)
 
 
-def run(catalogue: Catalogue, policy: Policy, given: Mapping[type, Any], model: Artifact) -> Review:
-    """Reviews one subject: the model, and whatever else is `given` by type."""
+def run(
+    catalogue: Catalogue, policy: Policy, views: Sequence[Mapping[type, Any]], artifacts: Mapping[str, Artifact]
+) -> Review:
+    """Reviews one subject, made of `artifacts` by role.
+
+    Each view gives facts by type. What the first, of the model itself, cannot show, a rule looks for in the next:
+    an export holds no optimizer state, the checkpoint beside it does.
+    """
     checks = load_checks(catalogue)
-    resolver = Resolver(given)
+    resolvers = [Resolver(view) for view in views]
     cards = [card for card in catalogue if card.id in policy.rules]
-    resolver.begin({kind for card in cards if card.id in checks for kind in checks[card.id].needs})
+    resolvers[0].begin({need.kind for card in cards if card.id in checks for need in checks[card.id].needs})
     # Rules that wait for another process go last, so that it works meanwhile.
-    order = sorted(cards, key=lambda card: card.id in checks and any(map(is_background, checks[card.id].needs)))
-    done = {card.id: _run_rule(card, checks.get(card.id), resolver, policy) for card in order}
+    order = sorted(cards, key=lambda card: card.id in checks and _waits(checks[card.id]))
+    done = {card.id: _run_rule(card, checks.get(card.id), resolvers, policy) for card in order}
     outcomes = [done[card.id] for card in cards]
-    answers = [_answer(catalogue, item, outcomes, resolver) for item in catalogue.questions]
+    answers = [_answer(catalogue, item, outcomes, resolvers) for item in catalogue.questions]
     return Review(
-        subject={"model": _described(model)},
+        subject={role: _described(artifact) for role, artifact in artifacts.items()},
         verdict=_worst(answer.verdict for answer in answers),
         checklist=answers,
         rules=[entry.outcome for entry in outcomes],
         findings=sorted(
             (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
         ),
-        limitations=[*model.limitations, *_limitations(resolver)],
+        limitations=list(dict.fromkeys(_limitations(artifacts.values(), resolvers))),
     )
 
 
-def _limitations(resolver: Resolver) -> Iterator[str]:
-    for entry in LIMITATIONS:
+def _waits(check: Check) -> bool:
+    return any(is_background(need.kind) for need in check.needs)
+
+
+def _limitations(artifacts: Iterable[Artifact], resolvers: Sequence[Resolver]) -> Iterator[str]:
+    for artifact in artifacts:
+        yield from artifact.limitations
+    for resolver, entry in itertools.product(resolvers, LIMITATIONS):
         try:
-            arguments: list[Any] = [resolver.get(kind) for kind in entry.needs]
+            arguments = resolver.arguments(entry.needs)
         except (NotAvailable, NotApplicable):
             continue
         yield from entry.function(*arguments)
@@ -107,11 +120,21 @@ def _described(model: Artifact) -> Mapping[str, Any]:
     return described
 
 
-def _run_rule(card: Card, check: Check | None, resolver: Resolver, policy: Policy) -> _Outcome:
+def _run_rule(card: Card, check: Check | None, resolvers: Sequence[Resolver], policy: Policy) -> _Outcome:
+    """How the rule ends in the first view that can decide it; in none, how it ends in the one that says most."""
     if check is None:
         return _ended(card, Verdict.NOT_ASSESSED, _planned(card))
+    ended: list[_Outcome] = []
+    for resolver in resolvers:
+        ended.append(_run_check(card, check, resolver, policy))
+        if ended[-1].outcome.reason is None:
+            return ended[-1]
+    return next((entry for entry in ended if entry.outcome.verdict is Verdict.NOT_APPLICABLE), ended[0])
+
+
+def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy) -> _Outcome:
     try:
-        arguments = [card.limits if kind is Thresholds else resolver.get(kind) for kind in check.needs]
+        arguments = [card.limits if need.kind is Thresholds else resolver.argument(need) for need in check.needs]
         findings = [_finding(card, violation) for violation in check.function(*arguments)]
     except NotAvailable as reason:
         return _ended(card, Verdict.NOT_ASSESSED, str(reason))
@@ -161,31 +184,38 @@ def _worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=_WEIGHT.__getitem__, default=Verdict.NOT_ASSESSED)
 
 
-def _answer(catalogue: Catalogue, item: int, outcomes: Sequence[_Outcome], resolver: Resolver) -> Answer:
+def _answer(catalogue: Catalogue, item: int, outcomes: Sequence[_Outcome], resolvers: Sequence[Resolver]) -> Answer:
     own = [entry.outcome for entry in outcomes if entry.outcome.item == item]
     question = catalogue.questions[item]
     verdict = _worst(outcome.verdict for outcome in own)
     assessed = sum(outcome.verdict is not Verdict.NOT_ASSESSED for outcome in own)
-    sentence, table = _words(item, own, resolver)
+    sentence, table = _words(item, own, resolvers)
     return Answer(item, question.title, question.question, verdict, sentence, table, assessed, len(own))
 
 
-def _words(item: int, own: Sequence[RuleOutcome], resolver: Resolver) -> tuple[str, Sequence[Mapping[str, Any]]]:
+def _words(
+    item: int, own: Sequence[RuleOutcome], resolvers: Sequence[Resolver]
+) -> tuple[str, Sequence[Mapping[str, Any]]]:
     if not own:
         return "No rule of this question was selected.", ()
     sentences: list[str] = []
     table: list[Mapping[str, Any]] = []
     for answerer in ANSWERS.get(item, ()):
-        try:
-            words = answerer.function(*map(resolver.get, answerer.needs))
-        except (NotAvailable, NotApplicable):
-            continue
-        sentences.append(words.sentence)
-        table += words.table
+        words = next(filter(None, (_said(answerer, resolver) for resolver in resolvers)), None)
+        if words is not None:
+            sentences.append(words.sentence)
+            table += words.table
     if not sentences:
         reasons = list(dict.fromkeys(outcome.reason for outcome in own if outcome.reason))
         sentences = [_sentence(reason) for reason in reasons[:1]]
     return " ".join(sentences), table
+
+
+def _said(answerer: Answerer, resolver: Resolver) -> AnswerText | None:
+    try:
+        return answerer.function(*resolver.arguments(answerer.needs))
+    except (NotAvailable, NotApplicable):
+        return None
 
 
 def _sentence(reason: str) -> str:

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from avreview.artifact import Artifact
 
 
-def open_artifact(path: str | os.PathLike[str]) -> Artifact:
+MEMORY = 1 << 30  # bytes that loading one file may take, unless a person says otherwise
+
+
+def open_artifact(path: str | os.PathLike[str], *, weights: str | None = None, memory: int = MEMORY) -> Artifact:
     """The artifact in the file at `path`, recognised by its bytes.
 
     Raises ArtifactError, whose text is one clear line, when the file cannot be reviewed.

@@ -15,6 +15,7 @@ from avreview.engine.cards import catalogue
 from avreview.engine.review import Review, Severity, Verdict
 from avreview.engine.run import Policy, run
 from avreview.facts.modality import StatedModality
+from avreview.facts.subject import Companions
 
 DECIDED = [card.id for card in catalogue() if not card.planned]
 PLANNED = [card.id for card in catalogue() if card.planned]
@@ -27,8 +28,8 @@ def without_graph() -> Review:
     """The review of a file that holds neither graph nor weights."""
     artifact = Artifact(Provenance("weights.bin", "none", 0), {})
     rules = catalogue()
-    given = {Artifact: artifact, StatedModality: StatedModality(None)}
-    return run(rules, Policy(frozenset(rules.cards)), given, artifact)
+    given = {Artifact: artifact, StatedModality: StatedModality(None), Companions: Companions()}
+    return run(rules, Policy(frozenset(rules.cards)), [given], {"model": artifact})
 
 
 @pytest.fixture
@@ -45,10 +46,11 @@ def test_every_decided_rule_is_tested(rule: str) -> None:
 
 
 def test_every_decided_rule_is_left_open_without_a_graph(without_graph: Review) -> None:
-    left_open = {outcome.rule: outcome.reason for outcome in without_graph.rules if outcome.rule in DECIDED}
+    left_open = {outcome.rule: outcome for outcome in without_graph.rules if outcome.rule in DECIDED}
     for rule in DECIDED:
         if rule not in UNCONDITIONAL:
-            assert left_open[rule] == "needs an ONNX export; pass one", rule
+            assert left_open[rule].verdict is Verdict.NOT_ASSESSED, rule
+            assert re.match(r"needs .+; pass ", left_open[rule].reason or ""), rule
     assert without_graph.verdict in (Verdict.NOT_ASSESSED, Verdict.ATTENTION)
 
 

@@ -1,0 +1,62 @@
+"""The artifacts of one review: the model, and what was given beside it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from avreview.artifact import Artifact
+from avreview.checkpoint import Checkpoint
+from avreview.engine.resolve import NotApplicable, NotAvailable, fact
+
+
+class Companions(NamedTuple):
+    """What was named beside the model."""
+
+    checkpoint: Artifact | None = None
+    pretrained: Artifact | None = None
+
+
+class SourceCheckpoint(NamedTuple):
+    """The checkpoint that the reviewed export is said to come from."""
+
+    artifact: Artifact
+    checkpoint: Checkpoint
+
+
+class PretrainedBase(NamedTuple):
+    """The weights that training is said to have started from."""
+
+    artifact: Artifact
+
+
+class TrainingState(NamedTuple):
+    """What the reviewed checkpoint holds besides its primary weights."""
+
+    artifact: str  # its path
+    checkpoint: Checkpoint
+
+
+@fact
+def training_state(artifact: Artifact) -> TrainingState:
+    """The model's own: the engine puts a checkpoint beside an export into the model's place where that has none."""
+    if artifact.checkpoint is None:
+        raise NotAvailable("needs a training checkpoint; pass --checkpoint")
+    return TrainingState(artifact.provenance.path, artifact.checkpoint)
+
+
+@fact
+def source_checkpoint(artifact: Artifact, companions: Companions) -> SourceCheckpoint:
+    """The checkpoint beside an export."""
+    if artifact.checkpoint is not None:
+        raise NotApplicable("a checkpoint was reviewed, not an export of it")
+    if companions.checkpoint is None or companions.checkpoint.checkpoint is None:
+        raise NotAvailable("needs the checkpoint that the export was made from; pass --checkpoint")
+    return SourceCheckpoint(companions.checkpoint, companions.checkpoint.checkpoint)
+
+
+@fact
+def pretrained_base(companions: Companions) -> PretrainedBase:
+    """The base given with --pretrained."""
+    if companions.pretrained is None:
+        raise NotAvailable("needs the pretrained base; pass --pretrained")
+    return PretrainedBase(companions.pretrained)
