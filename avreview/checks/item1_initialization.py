@@ -239,14 +239,15 @@ def residual_branch_dead(
     if not branches.all:
         raise NotApplicable("no layer ends in a residual sum")
     for branch in branches.all:
-        if branch.scale <= limits.max_branch_scale and branches.has_shortcut(branch):
+        scale = branch.scale(limits.max_branch_scale)
+        if scale <= limits.max_branch_scale and branches.has_shortcut(branch):
             untrained = inits.wholly_untrained
             yield Violation(
                 at=branch.layer.location(artifact.provenance.path),
                 message="The residual branch starts at a scale of 0, as it should in an untrained model."
                 if untrained
                 else f"The residual branch ends in a scale of about 0 (its {branch.by}): it adds nothing.",
-                observed={"scale": float(f"{branch.scale:.3g}"), "by": branch.by, "tensor": branch.weight.name},
+                observed={"scale": float(f"{scale:.3g}"), "by": branch.by, "tensor": branch.weight.name},
                 expected={"scale": f"over {limits.max_branch_scale:g} after training"},
                 severity=Severity.NOTE if untrained else None,
             )

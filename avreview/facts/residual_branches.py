@@ -10,6 +10,8 @@ from avreview.engine.resolve import fact
 from avreview.facts.flow import MOVES, ancestors, only_consumer
 from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
+from avreview.facts.parameters import statistics_of
+from avreview.facts.statistics import Statistics
 from avreview.facts.units import UnitWeights
 from avreview.facts.weights import Constants, Weight
 
@@ -19,9 +21,13 @@ class ResidualBranch(NamedTuple):
 
     layer: Layer
     addition: Node
-    scale: float
+    largest: float  # the scale's largest element, which the whole scale is no smaller than
     by: str  # what gives the scale: `norm`, `factor` or `weight`
     weight: Weight
+
+    def scale(self, most: float) -> float:
+        """What the branch is multiplied by: of a weight its largest unit, whose size is only worked out up to `most`."""
+        return self.largest if self.by != "weight" or self.largest > most else _largest_unit(self.layer)
 
 
 class ResidualBranches(NamedTuple):
@@ -49,13 +55,17 @@ class ResidualBranches(NamedTuple):
 
 
 @fact
-def residual_branches(artifact: Artifact, constants: Constants, layers: Layers) -> ResidualBranches:
+def residual_branches(
+    artifact: Artifact, constants: Constants, layers: Layers, statistics: Statistics
+) -> ResidualBranches:
     """Finds, for each layer that ends in a sum, what scales its result."""
     graph = the_graph(artifact)
-    return ResidualBranches(graph, list(_branches(graph, constants, layers)))
+    return ResidualBranches(graph, list(_branches(graph, constants, layers, statistics)))
 
 
-def _branches(graph: Graph, constants: Constants, layers: Layers) -> Iterator[ResidualBranch]:
+def _branches(
+    graph: Graph, constants: Constants, layers: Layers, statistics: Statistics
+) -> Iterator[ResidualBranch]:
     for layer in layers.weighted:
         addition, factor = _end(graph, constants, layer)
         if addition is None or layer.weight is None:
@@ -65,8 +75,10 @@ def _branches(graph: Graph, constants: Constants, layers: Layers) -> Iterator[Re
         elif layer.norm is not None and layer.norm.gamma is not None and layer.activation is None:
             gamma = layer.norm.gamma
             yield ResidualBranch(layer, addition, float(abs(gamma.read()).max(initial=0)), "norm", gamma)
-        elif layer.norm is None and layer.activation is None and (scale := _largest_unit(layer)) is not None:
-            yield ResidualBranch(layer, addition, scale, "weight", layer.weight)
+        elif layer.norm is None and layer.activation is None and UnitWeights(layer).readable:
+            measured = statistics_of(statistics, layer.weight)
+            largest = measured.abs_max if measured is not None else _largest_unit(layer)
+            yield ResidualBranch(layer, addition, largest, "weight", layer.weight)
 
 
 def _end(graph: Graph, constants: Constants, layer: Layer) -> tuple[Node | None, Weight | None]:
@@ -91,12 +103,9 @@ def _end(graph: Graph, constants: Constants, layer: Layer) -> tuple[Node | None,
     return None, None
 
 
-def _largest_unit(layer: Layer) -> float | None:
+def _largest_unit(layer: Layer) -> float:
     """The largest root of a sum of squares over one unit's weights, from a block of them."""
     import numpy as np
 
-    units = UnitWeights(layer)
-    if not units.readable:
-        return None
-    block = units.block(1 << 20).astype(np.float64)
+    block = UnitWeights(layer).block(1 << 20).astype(np.float64)
     return float(np.sqrt((block**2).sum(axis=1)).max(initial=0))

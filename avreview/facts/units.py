@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from avreview.artifact import CHUNK_ELEMENTS
 from avreview.facts.layers import Layer
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 PREFIX = 16  # weights of each unit that are read first: enough to tell units apart
 _WHOLE = 1 << 22  # elements up to which a weight is simply read whole
+_LONG_ROW = 8192  # elements of a unit from which reading the head alone is quicker than reading all
 
 
 class UnitWeights:
@@ -49,19 +51,26 @@ class UnitWeights:
     def prefix(self) -> Array:
         """The first weights of every unit, [units, at most PREFIX]."""
         weight = self._layer.weight
-        if weight is None or self._by_rows is None or weight.tensor.size <= _WHOLE or not weight.is_plain:
+        if weight is None or self._by_rows is None or not weight.is_plain:
             return self._whole()[:, :PREFIX]
         import numpy as np
 
         count = min(PREFIX, self.inputs)
         if not self._by_rows:
             return np.transpose(weight.tensor.part(0, count * self._layer.units).reshape(count, -1))
-        return weight.tensor.heads(self._layer.units, count)
+        if self.inputs >= _LONG_ROW:
+            return weight.tensor.heads(self._layer.units, count)
+        # Rows so short are read in passing, through one buffer: quicker than a call for each.
+        rows = max(CHUNK_ELEMENTS // self.inputs // 8, 1) * 8
+        chunks = weight.tensor.chunks(rows * self.inputs)
+        return np.concatenate([chunk.reshape(-1, self.inputs)[:, :count].copy() for chunk in chunks])
 
     def rows(self, units: Array) -> Array:
         """All weights of the given units, [len(units), inputs]."""
         weight = self._layer.weight
-        if weight is None or not self._by_rows or weight.tensor.size <= _WHOLE or not weight.is_plain:
+        few = len(units) <= self._layer.units // 8
+        large = weight is not None and weight.tensor.size > _WHOLE
+        if weight is None or not self._by_rows or not weight.is_plain or not (few or large):
             return self._whole()[units]
         import numpy as np
 
