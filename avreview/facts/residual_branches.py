@@ -26,7 +26,7 @@ class ResidualBranch(NamedTuple):
     weight: Weight
 
     def scale(self, most: float) -> float:
-        """What the branch is multiplied by: of a weight its largest unit, whose size is only worked out up to `most`."""
+        """What the branch is multiplied by: of a weight its largest unit, worked out only where it may be `most`."""
         return self.largest if self.by != "weight" or self.largest > most else _largest_unit(self.layer)
 
 
@@ -63,9 +63,7 @@ def residual_branches(
     return ResidualBranches(graph, list(_branches(graph, constants, layers, statistics)))
 
 
-def _branches(
-    graph: Graph, constants: Constants, layers: Layers, statistics: Statistics
-) -> Iterator[ResidualBranch]:
+def _branches(graph: Graph, constants: Constants, layers: Layers, statistics: Statistics) -> Iterator[ResidualBranch]:
     for layer in layers.weighted:
         addition, factor = _end(graph, constants, layer)
         if addition is None or layer.weight is None:
