@@ -86,7 +86,8 @@ class NamedCode(NamedTuple):
     """A function or class that a pickle names, and how: `called` (REDUCE, INST, OBJ: loading would call it),
     `made` (NEWOBJ: loading would create one without calling `__init__`), or only `named`.
 
-    `is_module` is True when everything made of it carries the state of an `nn.Module`.
+    `is_module` is True when everything made of it carries the state of an `nn.Module`; `through` when the name
+    leads through an attribute of its module that is no class, such as a module that it imports.
     """
 
     name: str  # dotted, as the pickle writes it: `os.system`
@@ -94,6 +95,7 @@ class NamedCode(NamedTuple):
     file: str  # the member of the archive or the path
     offset: int  # of the opcode that names it
     is_module: bool = False
+    through: bool = False
 
 
 class Checkpoint(NamedTuple):
