@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from avreview.artifact import Artifact, Provenance
 from avreview.errors import ArtifactError
+from avreview.load.collection import no_collection
 from avreview.load.digest import Digest
 from avreview.load.onnx_graph import Flattener
 from avreview.load.onnx_messages import RawModel
@@ -18,7 +15,7 @@ from avreview.load.source import Source
 
 def open_onnx(source: Source) -> Artifact:
     """The artifact of an ONNX ModelProto. Raises ArtifactError when it is none or cannot be trusted."""
-    with _no_collection():
+    with no_collection():
         return _open(source)
 
 
@@ -35,21 +32,6 @@ def _open(source: Source) -> Artifact:
         graph,
         digests={file.path: Digest(file) for file in (source, *tensors.files)},
     )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keeps Python from looking for reference cycles among a hundred thousand new nodes over and over: there are none.
-
-    Without this loading is a third slower, and slower than linear.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _provenance(source: Source, model: RawModel, tensors: TensorReader) -> Provenance:

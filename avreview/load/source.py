@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from avreview.errors import ArtifactError
 from avreview.load.wording import quoted
@@ -142,6 +142,29 @@ class Source:
             self.close()
 
 
+class MemorySource(Source):
+    """Bytes at hand, in the place of a file: `path` is the file that they were in."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.size = len(data)
+        self._data = data
+        self._descriptor = -1
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        yield -1
+
+    def map(self) -> mmap.mmap:
+        return cast("mmap.mmap", self._data)  # whatever reads a map can read bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+    def _fill(self, descriptor: int, view: memoryview, offset: int) -> None:
+        view[:] = self._data[offset : offset + len(view)]
+
+
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -168,23 +191,27 @@ def open_source(path: str) -> Source:
         raise ArtifactError(path, wrong, "check the path and its permissions") from None
 
 
-def open_beside(model: str, location: str) -> Source:
-    """A file that the model at path `model` refers to, only from inside the model's own folder.
+def open_beside(model: str, location: str, what: str = "external data", *, held: bool = False) -> Source:
+    """A file that the model at path `model` refers to as its `what`, only from inside the model's own folder.
 
     Refuses absolute paths, `..`, links on any part of the way, further hard links, and all but regular files: each
     of them can make the review read what the model's folder does not hold (CVE-2022-25882, CVE-2024-27318).
+    `held` keeps it open: for a file that is read in very many places.
     """
-    parts = _parts_inside(model, location)
+    try:
+        parts = _parts_inside(location)
+    except _Irregular as error:
+        raise _refusal(model, location, what, str(error)) from None
     opener = partial(_regular, partial(_open_parts, os.path.dirname(model) or ".", parts), most_links=1)
     try:
-        return Source(os.path.join(os.path.dirname(model), *parts), opener, held=False)
+        return Source(os.path.join(os.path.dirname(model), *parts), opener, held=held)
     except FileNotFoundError:
-        wrong = f"its external data {quoted(location)} is missing"
+        wrong = f"its {what} {quoted(location)} is missing"
         raise ArtifactError(model, wrong, "put the file beside the model") from None
     except _Irregular as error:
-        raise _refusal(model, location, str(error)) from None
+        raise _refusal(model, location, what, str(error)) from None
     except (OSError, ValueError) as error:
-        raise _refusal(model, location, f"cannot be opened, or lies behind a link ({_reason(error)})") from None
+        raise _refusal(model, location, what, f"cannot be opened, or lies behind a link ({_reason(error)})") from None
 
 
 class _Irregular(OSError):  # noqa: N818 - a finding, not a failure
@@ -203,14 +230,15 @@ def _regular(opener: Callable[[], int], most_links: int | None = None) -> int:
     raise _Irregular("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
 
 
-def _parts_inside(model: str, location: str) -> list[str]:
+def _parts_inside(location: str) -> list[str]:
+    """The folders and the file on the way. Raises _Irregular for a way that leaves the folder."""
     if not location or "\0" in location:
-        raise _refusal(model, location, "is no file name")
+        raise _Irregular("is no file name")
     if location.startswith(("/", "\\")) or _DRIVE.match(location):
-        raise _refusal(model, location, "is an absolute path")
+        raise _Irregular("is an absolute path")
     parts = [part for part in re.split(r"[/\\]" if os.sep == "\\" else "/", location) if part not in ("", ".")]
     if not parts or ".." in parts:
-        raise _refusal(model, location, "leaves the model's folder")
+        raise _Irregular("leaves the model's folder")
     return parts
 
 
@@ -232,9 +260,9 @@ def _open_parts(folder: str, parts: list[str]) -> int:
         os.close(here)
 
 
-def _refusal(model: str, location: str, why: str) -> ArtifactError:
-    wrong = f"its external data {quoted(location)} {why}"
-    return ArtifactError(model, wrong, "store the data in a plain file in the model's own folder")
+def _refusal(model: str, location: str, what: str, why: str) -> ArtifactError:
+    wrong = f"its {what} {quoted(location)} {why}"
+    return ArtifactError(model, wrong, f"store the {what} in a plain file in the model's own folder")
 
 
 def _reason(error: Exception) -> str:

@@ -35,6 +35,8 @@ _PIECE = 1 << 16
 class RawStorage:
     """Elements as they lie in a file, little-endian: mapped, never copied (below 8 bits they are unpacked)."""
 
+    __slots__ = ("dtype", "elements", "offset", "source")  # a file may have 300,000
+
     def __init__(self, source: Source, offset: int, dtype: str, elements: int) -> None:
         self.source = source
         self.offset = offset
@@ -91,7 +93,7 @@ def _sliced(flat: Array, elements: int) -> Iterator[Array]:
         yield flat[start : start + elements]
 
 
-class _InMemory(ABC):
+class InMemory(ABC):
     """Storage whose elements are decoded whole before they are handed out."""
 
     @abstractmethod
@@ -107,7 +109,7 @@ class _InMemory(ABC):
         return self.array().reshape(rows, -1)[:, :length]
 
 
-class NumberStorage(_InMemory):
+class NumberStorage(InMemory):
     """Elements in a protobuf number field (`int32_data`, `int64_data`, …) of the tensor message at `start:end`.
 
     The field may come packed, one by one, or both. 16-bit floats and everything up to 32 bits are held as integers
@@ -196,7 +198,7 @@ class NumberStorage(_InMemory):
         return numbers.astype(f"<u{dtype.itemsize}").view(dtype)
 
 
-class ValueStorage(_InMemory):
+class ValueStorage(InMemory):
     """Elements that the file writes as an attribute: `value_ints`, `value_floats`."""
 
     def __init__(self, values: Sequence[float | int], dtype: str) -> None:
@@ -209,7 +211,7 @@ class ValueStorage(_InMemory):
         return np.array(self._values, numpy_dtype(self._dtype))
 
 
-class TextStorage(_InMemory):
+class TextStorage(InMemory):
     """Strings, as an array of Python's."""
 
     def __init__(self, strings: Callable[[], Sequence[str]]) -> None:
