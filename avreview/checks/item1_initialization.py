@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from avreview.artifact import Artifact
-from avreview.checks.words import count, listed
+from avreview.checks.words import count, listed, verb
 from avreview.engine.cards import Thresholds, catalogue
 from avreview.engine.checks import AnswerText, Violation, answer, check
-from avreview.engine.resolve import NotApplicable
+from avreview.engine.resolve import NotApplicable, NotAvailable
 from avreview.engine.review import Severity
 from avreview.facts.dead_units import UnitReview
 from avreview.facts.initialization import Initialization, Initializations
@@ -23,9 +23,12 @@ _RELU_LIKE = frozenset({
 
 
 def _judged(inits: Initializations) -> list[Initialization]:
-    """Weights at an initialization whose activation follows at once: neither an output's nor in front of a norm."""
+    """Weights at an initialization whose activation follows at once: neither an output's nor in front of a norm.
+
+    Raises NotAvailable when there are such weights and what follows them is not known of any.
+    """
     inits.require()
-    return [
+    judged = [
         entry
         for entry in inits.untouched
         if not entry.is_final
@@ -34,6 +37,13 @@ def _judged(inits: Initializations) -> list[Initialization]:
         and entry.layer.activation is not None
         and entry.match is not None
     ]
+    unknown = sum(not entry.follower_known for entry in inits.untouched)
+    if unknown and not judged:
+        raise NotAvailable(
+            f"needs the activations behind {count(unknown, 'weight')} that {verb(unknown, 'are', 'is')} still at an "
+            "initialization; pass an ONNX export"
+        )
+    return judged
 
 
 def wanted_gains(activation: str, slope: float | None, gains: Thresholds) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from avreview.engine.cards import Thresholds
 from avreview.engine.checks import AnswerText, Violation, answer, check
 from avreview.engine.review import Location
 from avreview.facts.initialization import Initialization, Initializations
+from avreview.facts.lineage import Lineage
 
 
 @check("AV201")
@@ -59,6 +60,7 @@ def _group(entry: Initialization, trained: frozenset[str]) -> str:
 
 def _untrained(inits: Initializations, entries: Sequence[Initialization], group: str | None, message: str) -> Violation:
     first = entries[0]
+    gradients = dict.fromkeys(e.no_gradient for e in entries if e.no_gradient)
     companions = dict.fromkeys(e.match.companion.kind for e in entries if e.match and e.match.companion)
     return Violation(
         at=dataclasses.replace(_location(inits, first), module=first.layer.module and (group or first.layer.module)),
@@ -70,6 +72,7 @@ def _untrained(inits: Initializations, entries: Sequence[Initialization], group:
             "elements": sum(entry.elements for entry in entries),
             "share_of_model": round(sum(e.elements for e in entries) / sum(e.elements for e in inits.all), 4),
             **({"companion": listed(companions)} if companions else {}),
+            **({"optimizer": listed(gradients)} if gradients else {}),
         },
         expected={"weights": "changed by training"},
     )
@@ -81,8 +84,8 @@ def _location(inits: Initializations, entry: Initialization) -> Location:
 
 
 @answer(2)
-def which_modules_are_new(inits: Initializations) -> AnswerText:
-    """Says which modules were trained at all; what they were trained from takes the base."""
+def which_modules_are_new(inits: Initializations, lineage: Lineage | None) -> AnswerText:
+    """Says which modules were trained at all; what they were trained from, another answer says beside the base."""
     inits.require()
     untouched = inits.untouched
     if inits.wholly_untrained:
@@ -93,6 +96,8 @@ def which_modules_are_new(inits: Initializations) -> AnswerText:
         sentence = f"{count(len(untouched), 'weight')} of {len(inits.all)} never trained: {modules}"
     else:
         sentence = f"All {count(len(inits.all), 'weight')} that can be judged were trained"
+    if lineage is not None:
+        return AnswerText(f"{sentence}.")
     rows = [_row(entry) for entry in inits.all]
     return AnswerText(f"{sentence}. Which came from a pretrained base takes the base.", rows)
 

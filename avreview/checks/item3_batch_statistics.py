@@ -11,6 +11,7 @@ from avreview.engine.checks import AnswerText, Violation, answer, check
 from avreview.engine.resolve import NotApplicable, NotAvailable
 from avreview.facts.blocks import Blocks
 from avreview.facts.cameras import FoldedCameras
+from avreview.facts.drawing import NAMES
 from avreview.facts.layers import Layers
 from avreview.facts.modality import InputModality
 from avreview.facts.norms import BATCH, Norm, NormLayers
@@ -21,6 +22,7 @@ from avreview.facts.sequences import Sequences
 @check("AV301")
 def batch_statistics_at_inference(norms: NormLayers) -> Iterator[Violation]:
     """A norm whose statistics come from the batch it is given."""
+    norms.drawing.require_settings()
     every = norms.some(norms.all, "normalization layers")
     found = [norm for norm in every if norm.statistics == BATCH]
     if found:
@@ -39,10 +41,13 @@ def batch_statistics_at_inference(norms: NormLayers) -> Iterator[Violation]:
 def batch_norm_in_sequence_model(norms: NormLayers, sequences: Sequences, limits: Thresholds) -> Iterator[Violation]:
     """A batch norm at most a few weight layers behind a recurrent or attention operator, or in a loop's body."""
     batch_norms = norms.some(norms.batch_norms, "batch norms")
-    if not sequences.operators:
+    if not sequences.operators and not sequences.inside:
+        norms.drawing.require_flow()
         raise NotApplicable("the model has no recurrent, looping or attention operator")
     found = [norm for norm in batch_norms if sequences.reaches(norm.node, int(limits.max_weight_layers))]
-    if found:
+    if not found:
+        norms.drawing.require_flow()
+    else:
         yield Violation(
             at=found[0].location(norms.artifact),
             also=[norm.location(norms.artifact) for norm in found[1:]],
@@ -62,6 +67,7 @@ def bias_before_norm(layers: Layers, norms: NormLayers) -> Iterator[Violation]:
         if layer.norm is not None and layer.norm.kind in ("BatchNorm", "InstanceNorm") and layer.norm.input
     ]
     if not followed:
+        norms.drawing.require_flow()
         raise NotApplicable("no layer is followed directly by a batch or instance norm")
     found = [layer for layer in followed if layer.bias is not None and layer.bias.read().any()]
     if found:
@@ -76,9 +82,10 @@ def bias_before_norm(layers: Layers, norms: NormLayers) -> Iterator[Violation]:
 
 
 @check("AV305")
-def norm_placement_mixed(blocks: Blocks, limits: Thresholds) -> Iterator[Violation]:
+def norm_placement_mixed(blocks: Blocks, norms: NormLayers, limits: Thresholds) -> Iterator[Violation]:
     """Some blocks normalize before the activation and some after it."""
     if not blocks.before and not blocks.after:
+        norms.drawing.require_flow()
         raise NotApplicable("no layer is followed by both a norm and an activation")
     rarer, common = sorted((blocks.before, blocks.after), key=len)
     if len(rarer) >= limits.min_blocks:
@@ -142,6 +149,11 @@ def which_depend_on_the_batch(norms: NormLayers, layers: Layers) -> AnswerText:
     if not norms.all:
         return AnswerText(f"{folded_words}; no other norm is left." if folded else "The model has no norm.")
     batch = [norm for norm in norms.all if norm.statistics == BATCH]
+    if norms.drawing.shows == NAMES:
+        return AnswerText(
+            f"{len(norms.tracked)} of {count(len(norms.all), 'norm')}, told by name and shape, "
+            f"{verb(len(norms.tracked), 'keep')} running statistics; a state dict does not show their mode."
+        )
     kinds = Counter(norm.kind for norm in norms.all)
     summary = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     lead = (

@@ -26,6 +26,7 @@ def random_operator_in_export(randomness: Randomness) -> Iterator[Violation]:
         *(generator.location(path) for generator in randomness.others),
     ]
     if not found:
+        randomness.drawing.require_flow()
         return
     operators = [dropout.evidence for dropout in drop_paths] + [node.node.op for node in randomness.others]
     kinds = [f"{len(drop_paths)} stochastic depth"] * bool(drop_paths)
@@ -105,4 +106,4 @@ def are_modes_tested(artifact: Artifact, randomness: Randomness) -> AnswerText:
     active = len(randomness.active) + len(randomness.others)
     working = f"{count(active, 'operator')} still {verb(active, 'work')} as in training"
     shown = working if active else "No operator is left in training mode"
-    return AnswerText(f"{shown}; the export was not compared with its source.")
+    return AnswerText(f"{shown}; its outputs were not compared with its source's.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from avreview.checks.words import count, listed, shown_floats
 from avreview.engine.cards import Thresholds
@@ -11,7 +12,7 @@ from avreview.engine.resolve import NotApplicable, NotAvailable
 from avreview.engine.review import Location, Severity
 from avreview.facts.initialization import Initializations
 from avreview.facts.layers import Layer, Layers
-from avreview.facts.norm_health import NormHealth, channels_where
+from avreview.facts.norm_health import NormHealth, StoredStatistics, channels_where
 from avreview.facts.norm_prediction import NormPredictions
 from avreview.facts.norms import Norm, NormLayers
 
@@ -70,48 +71,57 @@ def _require_statistics(health: NormHealth, layers: Layers) -> None:
 def norm_stats_degenerate(
     norms: NormLayers, layers: Layers, health: NormHealth, limits: Thresholds
 ) -> Iterator[Violation]:
-    """Variances that no data gives, and channels that are dead or blown up."""
-    import numpy as np
-
+    """Variances that no data gives, and channels that are dead or blown up; one finding a problem."""
     _require_statistics(health, layers)
+    found: dict[tuple[str, Severity | None], list[tuple[Norm, list[int]]]] = {}
     for entry in health.all:
-        finite = np.isfinite(entry.mean) & np.isfinite(entry.variance)
-        yield from _degenerate(norms, entry.norm, ~finite, "mean or variance not finite", None)
-        variance = np.where(finite, entry.variance, 1.0)
-        yield from _degenerate(norms, entry.norm, variance < 0, "negative variance", None)
-        yield from _degenerate(norms, entry.norm, variance == 0, "variance of exactly 0", None)
-        if entry.is_half:
-            tiny = (variance > 0) & (variance < limits.fp16_underflow)
-            large = variance > limits.fp16_overflow
-            yield from _degenerate(norms, entry.norm, tiny | large, "variance outside float16", Severity.WARNING)
-        dead = (abs(entry.gamma) <= limits.dead_gamma) & (variance < limits.dead_variance) & (variance > 0)
-        frozen = (variance > 0) & (variance <= limits.dead_input_variance) & ~dead
-        yield from _degenerate(norms, entry.norm, dead, "dead channel", Severity.NOTE)
-        yield from _degenerate(norms, entry.norm, frozen, "constant input", Severity.NOTE)
-        alive = finite & (variance > 0) & ~dead & ~frozen
-        gain = alive & (abs(entry.gamma) / entry.deviation > limits.max_gain)
-        shift = alive & (abs(entry.mean) / entry.deviation > limits.max_mean_to_std)
-        yield from _degenerate(norms, entry.norm, gain, f"gain over {limits.max_gain:g}", Severity.NOTE)
-        yield from _degenerate(norms, entry.norm, shift, "mean far outside its deviation", Severity.NOTE)
-
-
-def _degenerate(
-    norms: NormLayers, norm: Norm, where: object, what: str, severity: Severity | None
-) -> Iterator[Violation]:
-    channels = channels_where(where)
-    if channels:
+        for what, severity, where in _problems(entry, limits):
+            if channels := channels_where(where):
+                found.setdefault((what, severity), []).append((entry.norm, channels))
+    for (what, severity), places in found.items():
+        total = sum(len(channels) for _, channels in places)
+        of = f" in {len(places)} norms" if len(places) > 1 else ""
+        locations = [norm.location(norms.artifact, norm.variance.name if norm.variance else None) for norm, _ in places]
         yield Violation(
-            at=norm.location(norms.artifact, norm.variance.name if norm.variance is not None else None),
-            message=f"{count(len(channels), 'channel')} with {what}.",
-            observed={"problem": what, "channels": channels[:16], "number": len(channels)},
+            at=locations[0],
+            also=locations[1:],
+            message=f"{count(total, 'channel')}{of} with {what}.",
+            observed={"problem": what, "channels": places[0][1][:16], "number": total},
             expected={"number": 0},
             severity=severity,
         )
 
 
+def _problems(entry: StoredStatistics, limits: Thresholds) -> Iterator[tuple[str, Severity | None, Any]]:
+    """What can be wrong, how bad it is, and in which channels of the norm."""
+    import numpy as np
+
+    finite = np.isfinite(entry.mean) & np.isfinite(entry.variance)
+    yield "mean or variance not finite", None, ~finite
+    variance = np.where(finite, entry.variance, 1.0)
+    yield "negative variance", None, variance < 0
+    yield "variance of exactly 0", None, variance == 0
+    if entry.is_half:
+        tiny = (variance > 0) & (variance < limits.fp16_underflow)
+        yield "variance outside float16", Severity.WARNING, tiny | (variance > limits.fp16_overflow)
+    dead = (abs(entry.gamma) <= limits.dead_gamma) & (variance < limits.dead_variance) & (variance > 0)
+    frozen = (variance > 0) & (variance <= limits.dead_input_variance) & ~dead
+    yield "dead channel", Severity.NOTE, dead
+    yield "constant input", Severity.NOTE, frozen
+    alive = finite & (variance > 0) & ~dead & ~frozen
+    yield (
+        f"gain over {limits.max_gain:g}",
+        Severity.NOTE,
+        alive & (abs(entry.gamma) / entry.deviation > limits.max_gain),
+    )
+    shift = alive & (abs(entry.mean) / entry.deviation > limits.max_mean_to_std)
+    yield "mean far outside its deviation", Severity.NOTE, shift
+
+
 @check("AV504")
 def norm_eps_or_momentum_unusual(norms: NormLayers, health: NormHealth, limits: Thresholds) -> Iterator[Violation]:
     """An eps that the precision rounds away, a momentum that freezes or forgets the statistics."""
+    norms.drawing.require_settings()
     every = norms.some(norms.all, "normalization layers")
     small: dict[float, list[Norm]] = {}
     momenta: dict[float, list[Norm]] = {}
@@ -148,6 +158,7 @@ def norm_stats_inconsistent(
     _require_statistics(health, layers)
     judged = [entry for entry in predictions.all if entry.channels >= limits.min_channels]
     if not judged:
+        norms.drawing.require_flow()
         raise NotApplicable("no two batch norms follow one another with only a layer and an activation between")
     for entry in judged:
         if entry.correlation < limits.warning_correlation:
@@ -175,7 +186,8 @@ def what_state_are_statistics_in(norms: NormLayers, layers: Layers, health: Norm
         kinds = listed(dict.fromkeys(norm.kind for norm in norms.all))
         words.append(f"no norm keeps running statistics ({kinds})" if kinds else "the model has no normalization layer")
     sentence = "; ".join(words)
+    what = "An export" if norms.drawing.is_whole else "A checkpoint"
     return AnswerText(
-        f"{sentence[:1].upper()}{sentence[1:]}. An export does not show whether they were synced or recalibrated.",
+        f"{sentence[:1].upper()}{sentence[1:]}. {what} does not show whether they were synced or recalibrated.",
         [entry.row() for entry in health.all],
     )

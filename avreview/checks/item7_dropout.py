@@ -15,16 +15,28 @@ from avreview.facts.heads import Heads
 from avreview.facts.randomness import Dropout, Randomness
 
 
+def _every(randomness: Randomness) -> Sequence[Dropout]:
+    """All dropouts. Raises NotApplicable without any, NotAvailable where there may be some that cannot be seen."""
+    randomness.drawing.require_settings()
+    if randomness.dropouts:
+        return randomness.dropouts
+    if randomness.drawing.is_whole:
+        raise NotApplicable("the graph holds no dropout; exporters remove inactive ones")
+    raise NotApplicable("the module tree holds no dropout; what a forward calls as a function is not in a tree")
+
+
 def _dropouts(randomness: Randomness, least: float) -> Sequence[Dropout]:
     """Plain dropouts that drop something, or NotApplicable. Stochastic depth is AV401's."""
-    if not randomness.dropouts:
-        raise NotApplicable("the graph holds no dropout; exporters remove inactive ones")
+    _every(randomness)
     return [d for d in randomness.dropouts if not d.per_sample and (d.rate is None or d.rate > least)]
 
 
 @check("AV701")
 def dropout_active_at_inference(randomness: Randomness, limits: Thresholds) -> Iterator[Violation]:
     """Dropout that still drops."""
+    randomness.drawing.require_settings()
+    if not randomness.active:
+        randomness.drawing.require_forward()
     dropping = [dropout for dropout in randomness.active if not dropout.per_sample]
     found = [dropout for dropout in dropping if dropout.rate is None or dropout.rate > limits.min_rate]
     if found:
@@ -66,6 +78,8 @@ def dropout_without_scaling(randomness: Randomness) -> Iterator[Violation]:
     """A random mask whose survivors are not divided by the keep probability."""
     masks = [dropout for dropout in randomness.dropouts if dropout.form == "mask"]
     if not masks:
+        randomness.drawing.require_settings()
+        randomness.drawing.require_flow()
         raise NotApplicable("the graph multiplies nothing with a random mask")
     for dropout in masks:
         if not dropout.scaled:
@@ -80,10 +94,8 @@ def dropout_without_scaling(randomness: Randomness) -> Iterator[Violation]:
 @check("AV705")
 def dropout_rate_extreme(randomness: Randomness, context: DropoutContext, limits: Thresholds) -> Iterator[Violation]:
     """A rate of 1, of a half and more outside large dense layers, or of 0."""
-    if not randomness.dropouts:
-        raise NotApplicable("the graph holds no dropout; exporters remove inactive ones")
     idle = []
-    for dropout in randomness.dropouts:
+    for dropout in _every(randomness):
         rate = dropout.rate
         if rate is None:
             continue
@@ -128,7 +140,9 @@ def dropout_before_batch_norm(
         norm = context.next_batch_norm(dropout, int(limits.max_weight_layers_between))
         if norm is not None:
             found.append((dropout, norm))
-    if found:
+    if not found:
+        randomness.drawing.require_flow()
+    else:
         yield Violation(
             at=found[0][0].location(randomness.artifact),
             also=[norm.location(randomness.artifact) for _, norm in found],
@@ -143,6 +157,9 @@ def dropout_before_batch_norm(
 def where_is_dropout(artifact: Artifact, randomness: Randomness) -> AnswerText:
     """Counts dropouts left in the graph, and how many of them still drop."""
     every, active = randomness.dropouts, randomness.active
+    randomness.drawing.require_settings()
+    if not every and not randomness.drawing.is_whole:
+        return AnswerText("The module tree holds no dropout.")
     if not every:
         return AnswerText("The graph holds no dropout; exporters remove those that are off at inference.")
     rows = [
@@ -154,5 +171,6 @@ def where_is_dropout(artifact: Artifact, randomness: Randomness) -> AnswerText:
         }
         for dropout in every
     ]
-    dropping = f"{len(active)} of {count(len(every), 'dropout')} in the graph still {verb(len(active), 'drop')}"
+    place = "graph" if randomness.drawing.is_whole else "module tree"
+    dropping = f"{len(active)} of {count(len(every), 'dropout')} in the {place} still {verb(len(active), 'drop')}"
     return AnswerText(f"{dropping} at inference.", rows)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from avreview.artifact import Artifact
 from avreview.checks.words import count, listed, verb
 from avreview.engine.checks import limitation
+from avreview.facts.drawing import MODULES, NAMES, Drawing
 from avreview.facts.layers import Layers
+from avreview.facts.norms import NormLayers
 
 # Operator sets whose meaning is read: ONNX's own, and what ONNX Runtime adds to it.
 _READ_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft", "com.ms.internal.nhwc"})
@@ -59,3 +61,28 @@ def custom_operators(artifact: Artifact) -> Iterator[str]:
             f"{count(unknown.total(), 'node')} of custom operators ({listed(unknown)}) could not be looked into: "
             "what normalizes, drops or draws at random inside them is not known."
         )
+
+
+@limitation
+def guessed_modules(drawing: Drawing, layers: Layers, norms: NormLayers) -> Iterator[str]:
+    """Modules that names and shapes alone tell of."""
+    if drawing.shows == NAMES:
+        yield (
+            f"Names and shapes of tensors are all there is: {count(len(layers.all), 'layer')} and "
+            f"{count(len(norms.all), 'norm')} were told by them. Activations, strides, groups and modes are not known, "
+            "and units that can never fire were not looked for."
+        )
+
+
+@limitation
+def unknown_ways(drawing: Drawing) -> Iterator[str]:
+    """Parts of a module tree whose forward is not known."""
+    if drawing.shows == MODULES:
+        produced = {output for node in drawing.graph.nodes for output in node.outputs}
+        ends = {info.name for info in drawing.graph.outputs}
+        open_ended = sum(output not in drawing.graph.consumers and output not in ends for output in produced)
+        if open_ended:
+            yield (
+                f"What reads the results of {count(open_ended, 'module')} of {len(produced)} is not known: a "
+                "module tree shows the way of the data through sequences and known blocks only."
+            )

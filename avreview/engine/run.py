@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from avreview.artifact import Artifact
 from avreview.engine.cards import Card, Catalogue, Thresholds
 from avreview.engine.checks import ANSWERS, LIMITATIONS, Answerer, AnswerText, Check, Violation, load_checks
-from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, is_background
+from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, WrongKind, is_background
 from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Severity, Verdict
 from avreview.errors import AvreviewError
 
@@ -48,6 +48,7 @@ class Policy(NamedTuple):
 class _Outcome(NamedTuple):
     outcome: RuleOutcome
     findings: Sequence[Finding] = ()
+    wrong_kind: bool = False  # of artifact: what another one says of the rule is worth more
 
 
 def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:
@@ -129,7 +130,7 @@ def _run_rule(card: Card, check: Check | None, resolvers: Sequence[Resolver], po
         ended.append(_run_check(card, check, resolver, policy))
         if ended[-1].outcome.reason is None:
             return ended[-1]
-    return next((entry for entry in ended if entry.outcome.verdict is Verdict.NOT_APPLICABLE), ended[0])
+    return min(ended, key=lambda entry: (entry.outcome.verdict is not Verdict.NOT_APPLICABLE, entry.wrong_kind))
 
 
 def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy) -> _Outcome:
@@ -137,7 +138,8 @@ def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy) -> 
         arguments = [card.limits if need.kind is Thresholds else resolver.argument(need) for need in check.needs]
         findings = [_finding(card, violation) for violation in check.function(*arguments)]
     except NotAvailable as reason:
-        return _ended(card, Verdict.NOT_ASSESSED, str(reason))
+        ended = _ended(card, Verdict.NOT_ASSESSED, str(reason))
+        return ended._replace(wrong_kind=isinstance(reason, WrongKind))
     except NotApplicable as reason:
         return _ended(card, Verdict.NOT_APPLICABLE, str(reason))
     except (AvreviewError, MemoryError):

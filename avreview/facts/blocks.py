@@ -8,8 +8,8 @@ from typing import NamedTuple
 from avreview.artifact import Artifact
 from avreview.engine.resolve import fact
 from avreview.facts.activations import ActivationFinder
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import only_consumer
-from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
 from avreview.facts.norms import NormLayers
 
@@ -25,9 +25,11 @@ class Blocks(NamedTuple):
 
 
 @fact
-def blocks(artifact: Artifact, layers: Layers, norms: NormLayers, activations: ActivationFinder) -> Blocks:
+def blocks(
+    artifact: Artifact, drawing: Drawing, layers: Layers, norms: NormLayers, activations: ActivationFinder
+) -> Blocks:
     """Sorts the layers by the order in which norm and activation follow them."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
     before, after = [], []
     for layer in layers.weighted:
         if layer.activation is None or layer.activation.name in _GATES:

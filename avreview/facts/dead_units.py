@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avreview.artifact import Artifact, Graph
+from avreview.artifact import Graph
 from avreview.engine.resolve import fact
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import MOVES
-from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
 from avreview.facts.norms import RUNNING
 from avreview.facts.output_activations import final_layers
@@ -172,6 +172,6 @@ def _folded(layer: Layer) -> tuple[Array, Array] | None:
 
 
 @fact
-def unit_review(artifact: Artifact, layers: Layers, statistics: Statistics) -> UnitReview:
+def unit_review(drawing: Drawing, layers: Layers, statistics: Statistics) -> UnitReview:
     """What judges the units of the graph's layers."""
-    return UnitReview(the_graph(artifact), layers, statistics)
+    return UnitReview(drawing.graph, layers, statistics)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from avreview.artifact import Artifact, Graph, Node
+from avreview.artifact import Graph, Node
 from avreview.engine.resolve import fact
-from avreview.facts.graphs import the_graph
+from avreview.facts.drawing import Drawing
 from avreview.facts.layers import Layers
+from avreview.facts.modules import module_path
 from avreview.facts.norms import RUNNING, Norm, NormLayers
 from avreview.facts.randomness import Dropout
 
@@ -16,17 +17,32 @@ _STEPS = 4  # nodes between a dropout and the dense layer it belongs to: activat
 
 
 class DropoutContext(NamedTuple):
-    """The neighbourhood of dropouts in the graph."""
+    """The neighbourhood of dropouts in the graph; in a drawn one also among the modules registered next to them."""
 
+    drawing: Drawing
     graph: Graph
     layers: Layers
     norms: NormLayers
 
     def dense_width(self, node: Node) -> int:
         """The largest number of inputs or outputs of the dense layers directly around a node; 0 without one."""
-        before = self._nearest(node, forward=False)
-        after = self._nearest(node, forward=True)
-        return max((max(layer.fan_in, layer.units) for layer in (before, after) if layer is not None), default=0)
+        found = [self._nearest(node, forward=forward) for forward in (False, True)]
+        if not self.drawing.is_whole:
+            found += [self._registered(node, step) for step in (-1, 1)]
+        return max((max(layer.fan_in, layer.units) for layer in found if layer is not None), default=0)
+
+    def _registered(self, node: Node, step: int) -> _DenseLayer | None:
+        """The dense layer registered nearest before or after a drawn node, in the same parent module."""
+        parent = (module_path(node) or "").rpartition(".")[0]
+        for index in range(node.index + step, node.index + step * (_STEPS + 1), step):
+            if not 0 <= index < len(self.graph.nodes):
+                return None
+            if (module_path(self.graph.nodes[index]) or "").rpartition(".")[0] != parent:
+                return None
+            layer = self.layers.by_node.get(index)
+            if layer is not None:
+                return _DenseLayer(layer.fan_in, layer.units) if layer.kind in _DENSE else None
+        return None
 
     def _nearest(self, node: Node, *, forward: bool) -> _DenseLayer | None:
         for _ in range(_STEPS):
@@ -70,6 +86,6 @@ class _DenseLayer(NamedTuple):
 
 
 @fact
-def dropout_context(artifact: Artifact, layers: Layers, norms: NormLayers) -> DropoutContext:
+def dropout_context(drawing: Drawing, layers: Layers, norms: NormLayers) -> DropoutContext:
     """The graph around its dropouts."""
-    return DropoutContext(the_graph(artifact), layers, norms)
+    return DropoutContext(drawing, drawing.graph, layers, norms)

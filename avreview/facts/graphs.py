@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from avreview.artifact import Artifact, Graph
-from avreview.engine.resolve import NotAvailable
+from avreview.engine.resolve import WrongKind
 
 
 def the_graph(artifact: Artifact) -> Graph:
-    """The ONNX graph. Raises NotAvailable for an artifact without one."""
+    """The ONNX graph. Raises WrongKind for an artifact without one."""
     if artifact.graph is None:
-        raise NotAvailable("needs an ONNX export; pass one")
+        raise WrongKind("needs an ONNX export; pass one")
     return artifact.graph

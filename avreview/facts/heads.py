@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from avreview.artifact import Artifact, Graph, Node
+from avreview.artifact import Graph, Node
 from avreview.engine.resolve import fact
-from avreview.facts.graphs import the_graph
+from avreview.facts.drawing import Drawing
 from avreview.facts.layers import RECURRENT, Layers
 from avreview.facts.modules import module_path
 
@@ -32,6 +32,7 @@ class Heads(NamedTuple):
     """Every output's head."""
 
     all: Sequence[Head]
+    by_name: bool = False  # the ends are not known: a module belongs to a head if its path says so
 
     def of(self, node: Node, module: str | None, most_layers: int) -> tuple[str, str] | None:
         """The kind and name of the geometry or temporal head that a node belongs to, or None.
@@ -41,6 +42,8 @@ class Heads(NamedTuple):
         """
         if module is not None and _TEMPORAL.search(module.lower()):
             return "temporal", module.split(".")[0]
+        if self.by_name and module is not None and _GEOMETRY.search(module.lower()):
+            return "geometry", module.split(".")[0]
         for head in self.all:
             if head.kind is not None and head.distance.get(node.index, most_layers + 1) <= most_layers:
                 return head.kind, head.output
@@ -48,9 +51,11 @@ class Heads(NamedTuple):
 
 
 @fact
-def heads(artifact: Artifact, layers: Layers) -> Heads:
+def heads(drawing: Drawing, layers: Layers) -> Heads:
     """Walks back from each output."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
+    if not drawing.is_whole:
+        return Heads((), by_name=True)
     return Heads([_head(graph, layers, info.name) for info in graph.outputs])
 
 

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from avreview.artifact import Artifact
 from avreview.engine.cards import Thresholds, catalogue
 from avreview.engine.resolve import NotApplicable, NotAvailable, fact
-from avreview.facts.graphs import the_graph
+from avreview.facts.drawing import Drawing
+from avreview.facts.gradients import Gradients
 from avreview.facts.layers import RECURRENT, Layer, Layers
+from avreview.facts.norms import Norm
 from avreview.facts.output_activations import final_layers
 from avreview.facts.parameters import statistics_of
 from avreview.facts.scheme_names import Fans
@@ -32,6 +34,8 @@ class Initialization(NamedTuple):
     elements: int
     match: Match | None
     is_final: bool
+    follower_known: bool = True  # whether what reads the layer's result can be seen
+    no_gradient: str = ""  # what in the optimizer's state shows that it never received one
 
     @property
     def untouched(self) -> bool:
@@ -69,16 +73,26 @@ class Initializations(NamedTuple):
 
 @fact
 def initializations(
-    artifact: Artifact, constants: Constants, layers: Layers, statistics: Statistics
+    artifact: Artifact,
+    drawing: Drawing,
+    constants: Constants,
+    layers: Layers,
+    statistics: Statistics,
+    gradients: Gradients | None,
 ) -> Initializations:
     """Tests every layer's weights. The limits are AV201's, whoever asks: a layer is trained or it is not."""
     limits = catalogue()["AV201"].limits
-    judge = _Judge(constants, statistics, limits)
-    final = final_layers(the_graph(artifact), layers)
+    judge = _Judge(constants, statistics, limits, gradients)
+    final = final_layers(drawing.graph, layers)
     found: list[Initialization] = []
     unreadable = 0
+    neighbours = {} if drawing.is_whole else _norms_behind(layers)
     for layer in layers.weighted:
-        entries = list(judge.layer(layer, layer.node.index in final))
+        known = drawing.is_whole or layer.output in drawing.graph.consumers
+        norm = layer.norm or neighbours.get(layer.node.index)
+        entries = [
+            entry._replace(follower_known=known) for entry in judge.layer(layer, layer.node.index in final, norm)
+        ]
         unreadable += not entries
         found += entries
     total = sum(entry.elements for entry in found)
@@ -88,15 +102,34 @@ def initializations(
     )
 
 
+def _norms_behind(layers: Layers) -> dict[int, Norm]:
+    """The norm that was registered right after a layer and has a channel for each of its units, by the layer's index.
+
+    A tree lists modules mostly in the order in which they are called, so this is the layer's norm as a rule. It
+    counts as a companion alone: as evidence that nothing around the layer was trained either.
+    """
+    norms = {norm.node.index: norm for norm in layers.norms.all}
+    return {
+        layer.node.index: norm
+        for layer in layers.weighted
+        if (norm := norms.get(layer.node.index + 1)) is not None
+        and norm.gamma is not None
+        and norm.gamma.tensor.size == layer.units
+    }
+
+
 class _Judge:
-    def __init__(self, constants: Constants, statistics: Statistics, limits: Thresholds) -> None:
+    def __init__(
+        self, constants: Constants, statistics: Statistics, limits: Thresholds, gradients: Gradients | None
+    ) -> None:
+        self._gradients = gradients
         self._constants = constants
         self._statistics = statistics
         self._limits = SchemeLimits.of(limits)
         self._smallest = limits.uniform_min_elements
 
-    def layer(self, layer: Layer, is_final: bool) -> Iterator[Initialization]:
-        """The layer's weights that are large enough and readable."""
+    def layer(self, layer: Layer, is_final: bool, norm: Norm | None) -> Iterator[Initialization]:
+        """The layer's weights that are large enough and readable; `norm` stands behind it."""
         if layer.weight is None or not layer.fan_in or not layer.weight.is_plain:
             return
         if layer.kind in RECURRENT:
@@ -107,11 +140,21 @@ class _Judge:
         if measured is None or measured.count < self._smallest or not units.readable:
             return
         fans = Fans(layer.fan_in, layer.fan_out, layer.groups, transposed=layer.kind == "ConvTranspose")
-        match = recognise(
-            WeightSample(units.block(SAMPLE_ELEMENTS), measured),
-            fans=fans, limits=self._limits, companion=self._companion(layer),
-        ) if self._may_be_fresh(measured) else None  # fmt: skip
-        yield Initialization(layer, layer.weight, measured.count, match, is_final)
+        if not self._may_be_fresh(measured):
+            yield Initialization(layer, layer.weight, measured.count, None, is_final)
+            return
+        sample = WeightSample(units.block(SAMPLE_ELEMENTS), measured)
+        match = recognise(sample, fans=fans, limits=self._limits, companion=self._companion(layer, norm))
+        yield self._with_gradient(layer, layer.weight, sample, fans, match, is_final)
+
+    def _with_gradient(
+        self, layer: Layer, weight: Weight, sample: WeightSample, fans: Fans, match: Match | None, is_final: bool
+    ) -> Initialization:
+        """The match, which an optimizer that never saw a gradient for the weight makes certain."""
+        never = self._gradients.never(weight.name) if match is not None and self._gradients is not None else ""
+        if never and match is not None and match.companion is None:
+            match = recognise(sample, fans=fans, limits=self._limits, companion=Companion("no-gradient", weight.name))
+        return Initialization(layer, weight, sample.statistics.count, match, is_final, no_gradient=never)
 
     @staticmethod
     def _may_be_fresh(measured: TensorStatistics) -> bool:
@@ -129,12 +172,13 @@ class _Judge:
             hidden = int(layer.node.attributes.get("hidden_size", 0)) or None
             for rows in weight.read():
                 fans = Fans(rows.shape[1], rows.shape[0], hidden=hidden)
-                match = recognise(WeightSample(rows), fans=fans, limits=self._limits)
-                yield Initialization(layer, weight, rows.size, match, is_final)
+                sample = WeightSample(rows)
+                match = recognise(sample, fans=fans, limits=self._limits)
+                yield self._with_gradient(layer, weight, sample, fans, match, is_final)
 
-    def _companion(self, layer: Layer) -> Companion | None:
-        gamma = layer.norm.gamma if layer.norm is not None else None
-        beta = layer.norm.beta if layer.norm is not None else None
+    def _companion(self, layer: Layer, norm: Norm | None) -> Companion | None:
+        gamma = norm.gamma if norm is not None else None
+        beta = norm.beta if norm is not None else None
         return companion_of(
             limits=self._limits,
             bias=self._named(layer.bias),

@@ -10,8 +10,8 @@ from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import fact
 from avreview.engine.review import Location
 from avreview.facts.activations import Activation, ActivationFinder
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import MOVES, only_consumer
-from avreview.facts.graphs import the_graph
 from avreview.facts.modules import locate, module_path, parameter_module
 from avreview.facts.norms import Norm, NormLayers
 from avreview.facts.weights import Constants, Weight
@@ -85,6 +85,7 @@ class Layers(NamedTuple):
     artifact: str
     all: Sequence[Layer]
     by_node: dict[int, Layer]
+    norms: NormLayers
 
     @property
     def weighted(self) -> list[Layer]:
@@ -93,18 +94,18 @@ class Layers(NamedTuple):
 
 
 @fact
-def layers(artifact: Artifact, constants: Constants, norms: NormLayers) -> Layers:
+def layers(artifact: Artifact, drawing: Drawing, constants: Constants, norms: NormLayers) -> Layers:
     """Finds the layers and follows each one's result to its norm, activation and residual sum."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
     finder = _Finder(graph, constants, norms)
     found = [layer for node in graph.nodes if (layer := finder.layer(node)) is not None]
-    return Layers(artifact.provenance.path, found, {layer.node.index: layer for layer in found})
+    return Layers(artifact.provenance.path, found, {layer.node.index: layer for layer in found}, norms)
 
 
 @fact
-def activations(artifact: Artifact, constants: Constants) -> ActivationFinder:
+def activations(drawing: Drawing, constants: Constants) -> ActivationFinder:
     """What recognises an activation behind any value of the graph."""
-    return ActivationFinder(the_graph(artifact), constants)
+    return ActivationFinder(drawing.graph, constants)
 
 
 class _Finder:

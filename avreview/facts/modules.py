@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from avreview.artifact import Node
 from avreview.engine.review import Location
@@ -17,12 +19,30 @@ _FUSED_NODE = re.compile(r"^fused |(?:/{1,2}[A-Za-z]{1,40}Fusion)+/?$")
 _PARAMETERS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_quantized", ".kernel", ".gamma", ".beta")
 
 
+class ModuleNode(Node):
+    """A node drawn for a module of a checkpoint: it has that module's path and no name of its own."""
+
+    __slots__ = ("module",)
+
+    def __init__(
+        self, module: str, op: str, attributes: Mapping[str, Any], inputs: tuple[str, ...], output: str
+    ) -> None:
+        super().__init__(op, "", "", inputs, (output,), attributes, version=20)
+        self.module = module
+
+    @property
+    def label(self) -> str:
+        return self.module
+
+
 def module_path(node: Node) -> str | None:
     """The dotted path of the module that `node` was written for, or None where the file does not tell.
 
     From the PyTorch 2 exporter's metadata, or from node paths: TorchScript's `/neck/neck.bn3/BatchNormalization`,
     TensorFlow's `model/dense/MatMul`.
     """
+    if isinstance(node, ModuleNode):
+        return node.module or None
     scopes = node.metadata.get(_SCOPES)
     if scopes:
         return _from_scopes(scopes)
@@ -77,4 +97,9 @@ def parameter_module(name: str) -> str | None:
 
 def locate(artifact: str, node: Node, module: str | None = None, tensor: str | None = None) -> Location:
     """Where a node is, for a finding."""
-    return Location(artifact, node=node.label, module=module or module_path(node), tensor=tensor)
+    return Location(
+        artifact,
+        node=None if isinstance(node, ModuleNode) else node.label,
+        module=module or module_path(node),
+        tensor=tensor,
+    )

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avreview.artifact import Artifact, Graph
+from avreview.artifact import Graph
 from avreview.engine.resolve import fact
 from avreview.facts.activations import Activation, ActivationFinder, apply
-from avreview.facts.graphs import the_graph
+from avreview.facts.drawing import Drawing
 from avreview.facts.layers import Layer, Layers
 from avreview.facts.norms import RUNNING, Norm, NormLayers
 
@@ -47,10 +47,10 @@ class NormPredictions(NamedTuple):
 
 @fact
 def norm_predictions(
-    artifact: Artifact, layers: Layers, norms: NormLayers, activations: ActivationFinder
+    drawing: Drawing, layers: Layers, norms: NormLayers, activations: ActivationFinder
 ) -> NormPredictions:
     """Finds the chains and correlates predicted and stored means over the channels."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
     sources = dict(_sources(norms, activations))
     found = []
     for layer in layers.weighted:

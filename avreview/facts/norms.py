@@ -8,9 +8,9 @@ from typing import NamedTuple
 from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.resolve import NotApplicable, fact
 from avreview.engine.review import Location
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import is_fixed, only_consumer
-from avreview.facts.graphs import the_graph
-from avreview.facts.modules import locate, module_path, parameter_module
+from avreview.facts.modules import ModuleNode, locate, module_path, parameter_module
 from avreview.facts.norms_written import WrittenNorm, written_norms
 from avreview.facts.shapes import Shapes
 from avreview.facts.weights import Constants, Weight
@@ -53,6 +53,7 @@ class NormLayers(NamedTuple):
     all: Sequence[Norm]
     by_input: dict[str, Norm]
     by_output: dict[str, Norm]
+    drawing: Drawing
 
     @property
     def batch_norms(self) -> list[Norm]:
@@ -71,17 +72,16 @@ class NormLayers(NamedTuple):
 
 
 @fact
-def norm_layers(artifact: Artifact, constants: Constants, shapes: Shapes) -> NormLayers:
+def norm_layers(artifact: Artifact, drawing: Drawing, constants: Constants, shapes: Shapes) -> NormLayers:
     """Finds the norms that stand as operators, and those that are written out."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
     finder = _Finder(graph, constants)
     found = [norm for node in graph.nodes if (norm := finder.operator(node)) is not None]
     known = {norm.node.index for norm in found}
     found += [_of_written(norm) for norm in written_norms(graph, constants, shapes) if norm.node.index not in known]
     found.sort(key=lambda norm: norm.node.index)
-    return NormLayers(
-        artifact.provenance.path, found, {norm.input: norm for norm in found}, {norm.output: norm for norm in found}
-    )
+    by_input, by_output = ({getattr(norm, end): norm for norm in found} for end in ("input", "output"))
+    return NormLayers(artifact.provenance.path, found, by_input, by_output, drawing)
 
 
 class _Finder:
@@ -110,10 +110,9 @@ class _Finder:
     def _affine(self, node: Node, kind: str, gamma: int, beta: int, groups: int | None = None) -> Norm:
         weight = self._constants.weight(node.input(gamma)) if node.input(gamma) else None
         bias = self._constants.weight(node.input(beta)) if beta > 0 and node.input(beta) else None
-        eps = float(node.attributes.get("epsilon", 1e-5))
         return Norm(
             kind, node, _module(node, weight), SAMPLE, node.input(0), node.outputs[0],
-            gamma=weight, beta=bias, eps=eps, groups=groups,
+            gamma=weight, beta=bias, eps=_setting(node, "epsilon", 1e-5), groups=groups,
         )  # fmt: skip
 
     def _batch_norm(self, node: Node) -> Norm:
@@ -128,8 +127,7 @@ class _Finder:
         return Norm(
             "BatchNorm", node, _module(node, gamma), statistics, node.input(0), node.outputs[0],
             training_mode=training, gamma=gamma, beta=beta, mean=mean, variance=variance,
-            eps=float(node.attributes.get("epsilon", 1e-5)),
-            momentum=float(node.attributes.get("momentum", 0.9)), evidence=evidence,
+            eps=_setting(node, "epsilon", 1e-5), momentum=_setting(node, "momentum", 0.9), evidence=evidence,
         )  # fmt: skip
 
     def _mean_variance(self, node: Node) -> Norm:
@@ -173,7 +171,7 @@ class _Finder:
 def _training_mode(node: Node) -> tuple[bool, str]:
     """Whether a BatchNormalization computes batch statistics by its own opset's rules, and what says so."""
     if node.attributes.get("training_mode"):
-        return True, "training_mode=1"
+        return True, node.attributes.get("evidence", "training_mode=1")
     outputs = sum(1 for output in node.outputs if output)
     if node.version >= 14 or node.version == 0:
         return False, ""
@@ -182,6 +180,12 @@ def _training_mode(node: Node) -> tuple[bool, str]:
     if outputs > 1:
         return True, f"{outputs} outputs, which before opset 14 means training mode"
     return False, ""
+
+
+def _setting(node: Node, name: str, default: float) -> float | None:
+    """An attribute, or the operator's default; what a drawn node lacks is not known."""
+    value = node.attributes.get(name, None if isinstance(node, ModuleNode) else default)
+    return None if value is None else float(value)
 
 
 def _module(node: Node, weight: Weight | None) -> str | None:

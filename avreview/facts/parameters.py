@@ -8,7 +8,7 @@ from typing import NamedTuple
 from avreview.artifact import Artifact, Graph, Tensor
 from avreview.engine.resolve import fact
 from avreview.engine.review import Location
-from avreview.facts.graphs import the_graph
+from avreview.facts.drawing import Drawing
 from avreview.facts.layers import RECURRENT, Layers
 from avreview.facts.modules import locate, parameter_module
 from avreview.facts.norms import NormLayers
@@ -49,12 +49,22 @@ def statistics(artifact: Artifact) -> Statistics:
 
 
 @fact
-def parameters(artifact: Artifact, constants: Constants, layers: Layers, norms: NormLayers) -> Parameters:
-    """Collects what layers and norms take, tables that are looked up, and constant factors of more than one element."""
-    graph = the_graph(artifact)
+def parameters(
+    artifact: Artifact, drawing: Drawing, constants: Constants, layers: Layers, norms: NormLayers
+) -> Parameters:
+    """Collects what layers and norms take, tables that are looked up, and constant factors of more than one element.
+
+    Of a checkpoint every other tensor counts as well: each was put there to be loaded.
+    """
+    graph = drawing.graph
     path = artifact.provenance.path
     found: dict[int, Parameter] = {}
-    uses = (*_of_layers(path, constants, layers), *_of_norms(path, norms), *_others(path, graph, constants))
+    uses = (
+        *_of_layers(path, constants, layers),
+        *_of_norms(path, norms),
+        *_others(path, graph, constants),
+        *_rest(artifact, drawing),
+    )
     for weight, role, at in uses:
         tensor = weight.tensor
         if tensor.is_floating and tensor.size and id(tensor) not in found:
@@ -98,6 +108,15 @@ def _others(path: str, graph: Graph, constants: Constants) -> Iterator[_Use]:
                 role = "table" if node.op == "Gather" else "factor"
                 module = parameter_module(weight.name)
                 yield weight, role, locate(path, node, module, weight.name)
+
+
+def _rest(artifact: Artifact, drawing: Drawing) -> Iterator[_Use]:
+    """Every tensor of a checkpoint; where it is used is not known."""
+    if drawing.is_whole:
+        return
+    for name, tensor in artifact.tensors.items():
+        at = Location(artifact.provenance.path, module=name.rpartition(".")[0] or None, tensor=tensor.name)
+        yield Weight(name, tensor, shape=tensor.shape), "tensor", at
 
 
 def statistics_of(statistics: Statistics, weight: Weight) -> TensorStatistics | None:

@@ -9,8 +9,8 @@ from avreview.artifact import Artifact, Graph, Node
 from avreview.engine.cards import catalogue
 from avreview.engine.resolve import fact
 from avreview.engine.review import Location
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import MOVES, only_consumer
-from avreview.facts.graphs import the_graph
 from avreview.facts.modules import locate, module_path
 from avreview.facts.shapes import Shapes
 from avreview.facts.weights import Constants
@@ -67,6 +67,7 @@ class Randomness(NamedTuple):
     artifact: str
     dropouts: Sequence[Dropout]
     others: Sequence[RandomNode]
+    drawing: Drawing
 
     @property
     def active(self) -> list[Dropout]:
@@ -83,9 +84,9 @@ class _Draw(NamedTuple):
 
 
 @fact
-def randomness(artifact: Artifact, constants: Constants, shapes: Shapes) -> Randomness:
+def randomness(artifact: Artifact, drawing: Drawing, constants: Constants, shapes: Shapes) -> Randomness:
     """Finds dropout operators, masks drawn at random, and generators that are neither. Limits are AV704's."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
     finder = _Finder(graph, constants, shapes)
     live: frozenset[int] | None = None
     dropouts, others = [], []
@@ -102,7 +103,7 @@ def randomness(artifact: Artifact, constants: Constants, shapes: Shapes) -> Rand
             else:
                 others.append(RandomNode(node, module_path(node), node.input(0)))
     dropouts.sort(key=lambda dropout: dropout.node.index)
-    return Randomness(artifact.provenance.path, dropouts, others)
+    return Randomness(artifact.provenance.path, dropouts, others, drawing)
 
 
 def _live(graph: Graph) -> frozenset[int]:

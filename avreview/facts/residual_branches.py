@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from avreview.artifact import Artifact, Graph, Node
+from avreview.artifact import Graph, Node
 from avreview.engine.resolve import fact
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import MOVES, ancestors, only_consumer
-from avreview.facts.graphs import the_graph
 from avreview.facts.layers import Layer, Layers
 from avreview.facts.parameters import statistics_of
 from avreview.facts.statistics import Statistics
@@ -56,11 +56,14 @@ class ResidualBranches(NamedTuple):
 
 @fact
 def residual_branches(
-    artifact: Artifact, constants: Constants, layers: Layers, statistics: Statistics
+    drawing: Drawing, constants: Constants, layers: Layers, statistics: Statistics
 ) -> ResidualBranches:
     """Finds, for each layer that ends in a sum, what scales its result."""
-    graph = the_graph(artifact)
-    return ResidualBranches(graph, list(_branches(graph, constants, layers, statistics)))
+    graph = drawing.graph
+    found = list(_branches(graph, constants, layers, statistics))
+    if not found:
+        drawing.require_flow()
+    return ResidualBranches(graph, found)
 
 
 def _branches(graph: Graph, constants: Constants, layers: Layers, statistics: Statistics) -> Iterator[ResidualBranch]:

@@ -44,9 +44,13 @@ class SchemeLimits(NamedTuple):
 
 
 class Companion(NamedTuple):
-    """A parameter beside the weight that still has exactly its initial value or distribution."""
+    """What shows, besides the weight itself, that it was not trained.
 
-    kind: Literal["zero-bias", "uniform-bias", "identity-norm"]
+    A parameter beside it that still has exactly its initial value or distribution, or an optimizer without a trace of
+    a gradient for it.
+    """
+
+    kind: Literal["zero-bias", "uniform-bias", "identity-norm", "no-gradient"]
     name: str = ""
 
 

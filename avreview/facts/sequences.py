@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from avreview.artifact import Artifact, Graph, Node
+from avreview.artifact import Graph, Node
 from avreview.engine.resolve import fact
+from avreview.facts.drawing import Drawing
 from avreview.facts.flow import MOVES
-from avreview.facts.graphs import the_graph
+from avreview.facts.modules import module_path
 from avreview.facts.weights import Constants
 
 _OPERATORS = frozenset({
     "LSTM", "GRU", "RNN", "DynamicQuantizeLSTM", "Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention",
 })  # fmt: skip
+_SEQUENTIAL = re.compile(r"^(LSTM|GRU|RNN)(Cell)?$|Attention")
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
@@ -22,23 +25,38 @@ class Sequences(NamedTuple):
 
     operators: Sequence[Node]
     distance: dict[int, int]  # node index → weight layers since the nearest sequence operator
-    looped: frozenset[int]  # indices of the nodes in loop bodies
+    inside: frozenset[int]  # indices of the nodes in loop bodies, or in one module with a sequence operator
 
     def reaches(self, node: Node, most: int) -> bool:
-        """True for a node in a loop's body, or at most `most` weight layers behind a sequence operator."""
-        return node.index in self.looped or self.distance.get(node.index, most + 1) <= most
+        """True for a node inside a loop or a sequence module, or at most `most` weight layers behind an operator."""
+        return node.index in self.inside or self.distance.get(node.index, most + 1) <= most
 
 
 @fact
-def sequences(artifact: Artifact, constants: Constants) -> Sequences:
+def sequences(drawing: Drawing, constants: Constants) -> Sequences:
     """Finds recurrent operators, loop bodies and attention, also written out as Softmax(Q Kᵀ) V."""
-    graph = the_graph(artifact)
+    graph = drawing.graph
+    if not drawing.is_whole:
+        return _by_modules(drawing)
     loops = {node.label for node in graph.nodes if node.op in ("Loop", "Scan")}
     looped = frozenset(node.index for node in graph.nodes if loops and _in_loop(node, loops))
     operators = [node for node in graph.nodes if node.op in _OPERATORS or node.op in ("Loop", "Scan")]
     operators += [node for node in graph.nodes if node.op == "MatMul" and _is_attention(graph, constants, node)]
     operators.sort(key=lambda node: node.index)
     return Sequences(operators, _distances(graph, constants, operators), looped)
+
+
+def _by_modules(drawing: Drawing) -> Sequences:
+    """What a module tree tells: a node is inside a sequence model where its module's parent holds such a module too.
+
+    The root is no such parent: a backbone beside a temporal head is not one with it.
+    """
+    found = {path for path, module in drawing.modules.items() if _SEQUENTIAL.search(module.kind)}
+    parents = {path.rpartition(".")[0] for path in found} - {""}
+    nodes = drawing.graph.nodes
+    operators = [node for node in nodes if (module_path(node) or "") in found]
+    inside = {node.index for node in nodes if (module_path(node) or "").rpartition(".")[0] in parents}
+    return Sequences(operators, {}, frozenset(inside))
 
 
 def _in_loop(node: Node, loops: set[str]) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avreview.artifact import Artifact, Graph, Node, ValueInfo
+from avreview.artifact import Graph, Node, ValueInfo
 from avreview.engine.resolve import fact
-from avreview.facts.graphs import the_graph
+from avreview.facts.drawing import Drawing
 from avreview.facts.weights import Constants
 
 Dims = tuple[int | str | None, ...]
@@ -235,12 +235,12 @@ def reduced_axes(node: Node, constants: Constants, rank: int | None) -> tuple[in
 
 
 @fact
-def constants(artifact: Artifact) -> Constants:
+def constants(drawing: Drawing) -> Constants:
     """The constants behind the graph's values."""
-    return Constants(the_graph(artifact))
+    return Constants(drawing.graph)
 
 
 @fact
-def shapes(artifact: Artifact, constants: Constants) -> Shapes:
+def shapes(drawing: Drawing, constants: Constants) -> Shapes:
     """Shapes as far as they follow without running the model."""
-    return Shapes(the_graph(artifact), constants)
+    return Shapes(drawing.graph, constants)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.checkpoint import Checkpoint
-from avreview.engine.resolve import NotApplicable, NotAvailable, fact
+from avreview.engine.resolve import NotApplicable, NotAvailable, WrongKind, fact
 
 
 class Companions(NamedTuple):
@@ -40,7 +40,7 @@ class TrainingState(NamedTuple):
 def training_state(artifact: Artifact) -> TrainingState:
     """The model's own: the engine puts a checkpoint beside an export into the model's place where that has none."""
     if artifact.checkpoint is None:
-        raise NotAvailable("needs a training checkpoint; pass --checkpoint")
+        raise WrongKind("needs a training checkpoint; pass --checkpoint")
     return TrainingState(artifact.provenance.path, artifact.checkpoint)
 
 

@@ -43,7 +43,7 @@ class Validity:
 @fact(background=True)
 def validity(artifact: Artifact) -> Validity:
     """Starts the checker on the model's file."""
-    if artifact.graph is None:
+    if artifact.graph is None or artifact.provenance.format != "onnx":
         raise NotAvailable("needs an ONNX export; pass one")
     path = os.path.abspath(artifact.provenance.path)
     try:

@@ -257,7 +257,7 @@ class Constants:
             return None
         value = node.attributes.get("value")
         number = float(value.read().reshape(-1)[0]) if isinstance(value, Tensor) and value.size else 0.0
-        return Weight(key, Tensor(key, (), "float32", _Number(number)), (("expand", shape),), shape)
+        return Weight(key, number_tensor(key, number), (("expand", shape),), shape)
 
 
 class _Part(NamedTuple):
@@ -283,15 +283,20 @@ class _Part(NamedTuple):
         return np.stack([self.part(row * (self.length // rows), length) for row in range(rows)])
 
 
-class _Number(NamedTuple):
-    """One number, which ConstantOfShape repeats."""
+def number_tensor(name: str, value: float | bool) -> Tensor:
+    """A constant that stands in no file: one number, or a truth value."""
+    return Tensor(name, (), "bool" if isinstance(value, bool) else "float32", _Number(value))
 
-    value: float
+
+class _Number(NamedTuple):
+    """One number."""
+
+    value: float | bool
 
     def array(self) -> Array:
         import numpy as np
 
-        return np.full(1, self.value, np.float32)
+        return np.full(1, self.value, np.bool_ if isinstance(self.value, bool) else np.float32)
 
     def chunks(self, elements: int) -> Iterator[Array]:
         yield self.array()

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import checkpoint
 from conftest import Assess
 from models import ModelBuilder
 from onnx import TensorProto, helper
 
+from avreview.artifact import Artifact
+from avreview.checkpoint import Module
 from avreview.engine.review import Severity, Verdict
 
 
@@ -476,3 +479,24 @@ def test_av307_no_camera_axis(assess: Assess, name: str, count: int) -> None:
 def test_av307_one_camera_an_input(assess: Assess) -> None:
     model = image().conv("stem.conv", 8, bias=False).batch_norm("stem.bn").output("features")
     assert assess(model, "AV307").verdict is Verdict.NOT_APPLICABLE
+
+
+def test_av303_in_a_module_tree_by_what_stands_beside_the_norm(assess: Assess) -> None:
+    def model(kind: str, place: str) -> Artifact:
+        norm = {f"{place}.{name}": np.ones(4, np.float32) for name in ("weight", "bias", "running_mean", "running_var")}
+        blocks = (
+            ("", "Net", ("backbone", "temporal")),
+            ("backbone", "Net", ("bn",)),
+            ("temporal", "Block", ("mix", "bn")),
+        )
+        modules = [Module(path, name, "nets", children=children) for path, name, children in blocks]
+        modules += [
+            Module("temporal.mix", kind, "torch.nn"),
+            Module(place, "BatchNorm1d", "torch.nn.modules.batchnorm"),
+        ]
+        return checkpoint(norm, modules=modules)
+
+    for kind in ("MultiheadAttention", "LSTM", "GRUCell", "WindowAttention"):
+        assess(model(kind, "temporal.bn"), "AV303").found(Severity.NOTE, "temporal.bn")
+        assert assess(model(kind, "backbone.bn"), "AV303").verdict is Verdict.NOT_ASSESSED
+    assert not assess(model("Linear", "temporal.bn"), "AV303").findings

@@ -196,7 +196,15 @@ def test_av502_values_that_healthy_files_hold(assess: Assess, fair: dict[str, Ar
     assert assess(chain(TRAINED, fair), "AV502").passed
 
 
-def test_av502_lists_channels_in_one_finding_a_norm(assess: Assess) -> None:
+def test_av502_is_one_finding_a_problem(assess: Assess) -> None:
+    finding = assess(chain({"variance": with_first(-1.0)}, {"variance": with_first(-2.0)}), "AV502").found(
+        Severity.ERROR, "blocks.0.bn", "blocks.1.bn"
+    )
+    assert finding.observed == {"problem": "negative variance", "channels": [0], "number": 2}
+    assert finding.message == "2 channels in 2 norms with negative variance."
+
+
+def test_av502_lists_channels_of_a_norm(assess: Assess) -> None:
     variance = full(1)
     variance[[2, 5, 11]] = -1
     finding = assess(chain({"variance": variance}), "AV502").found(Severity.ERROR, "blocks.0.bn")
