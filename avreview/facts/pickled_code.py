@@ -8,7 +8,7 @@ from typing import NamedTuple
 from avreview.artifact import Artifact
 from avreview.engine.resolve import NotApplicable, NotAvailable, fact
 from avreview.facts.subject import Companions
-from avreview.load.pickle_names import Unsafe, judge
+from avreview.load.pickles.names import Unsafe, judge
 
 _WITHOUT_PICKLE = ("safetensors",)
 

@@ -47,6 +47,6 @@ def validity(artifact: Artifact) -> Validity:
         raise NotAvailable("needs an ONNX export; pass one")
     path = os.path.abspath(artifact.provenance.path)
     try:
-        return Validity(start("avreview.load.onnx_checker:complaint", path, limits=_LIMITS))
+        return Validity(start("avreview.load.onnx.checker:complaint", path, limits=_LIMITS))
     except OSError as error:
         raise NotAvailable(f"onnx.checker could not be started ({error.strerror})") from None

@@ -25,7 +25,7 @@ def open_artifact(path: str | os.PathLike[str], *, weights: str | None = None, m
 
     context = OpenContext(weights, memory)
     if os.path.isdir(path):
-        from avreview.load.checkpoint_file import open_folder
+        from avreview.load.pytorch.checkpoint_file import open_folder
 
         return open_folder(os.fspath(path), context)
     source = open_source(os.fspath(path))
@@ -36,11 +36,11 @@ def open_artifact(path: str | os.PathLike[str], *, weights: str | None = None, m
         what, remedy = found
         raise ArtifactError(source.path, f"is {what}, not a model", remedy)
     if is_checkpoint(head) or looks_like_json(head):
-        from avreview.load import checkpoint_file
+        from avreview.load.pytorch import checkpoint_file
 
         opener = checkpoint_file.open_checkpoint if is_checkpoint(head) else checkpoint_file.open_json
         return opener(source, context)
-    from avreview.load.onnx_model import open_onnx
+    from avreview.load.onnx.model import open_onnx
 
     if weights is not None:
         raise ArtifactError(source.path, "is an ONNX export, which has one set of weights", "leave --weights out")

@@ -16,7 +16,7 @@ from avreview.artifact import Artifact, Provenance
 from avreview.engine.resolve import NotAvailable, is_background
 from avreview.facts.validity import CheckerOutcome, Validity, validity
 from avreview.load import open_artifact
-from avreview.load.onnx_checker import complaint
+from avreview.load.onnx.checker import complaint
 from avreview.sandbox import Ending, Limits, Outcome, start
 
 _PUBLISHED = Path(onnx.__file__).parent / "backend" / "test" / "data"
@@ -80,7 +80,7 @@ INVALID = {
 def asked(model: onnx.ModelProto, folder: Path) -> CheckerOutcome:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return Validity(start("avreview.load.onnx_checker:complaint", os.fspath(path))).outcome()
+    return Validity(start("avreview.load.onnx.checker:complaint", os.fspath(path))).outcome()
 
 
 @pytest.mark.parametrize("case", INVALID)

@@ -21,7 +21,7 @@ import pytest
 from avreview.artifact import Artifact, Tensor
 from avreview.checkpoint import Checkpoint
 from avreview.load import open_artifact
-from avreview.load.pickle_names import judge
+from avreview.load.pickles.names import judge
 
 HERE = Path(__file__).parent
 PYTHON = os.environ.get("AVREVIEW_FRAMEWORKS_PYTHON", sys.executable)

@@ -8,7 +8,7 @@ import numpy as np
 from checkpoints import Held
 
 from avreview.artifact import Tensor
-from avreview.load.inert import Global, Instance
+from avreview.load.pickles.inert import Global, Instance
 
 
 def tensor(*shape: int, start: float = 0.0, dtype: str = "float32") -> Tensor:

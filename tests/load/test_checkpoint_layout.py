@@ -12,9 +12,9 @@ from inert_values import instance, module, scalar, tensor
 
 from avreview.checkpoint import ParamGroup
 from avreview.errors import ArtifactError
-from avreview.load.checkpoint_layout import Layout, lay_out
-from avreview.load.inert import Global, Instance
-from avreview.load.torch_globals import Parameter
+from avreview.load.layouts.layout import Layout, lay_out
+from avreview.load.pickles.inert import Global, Instance
+from avreview.load.pytorch.globals import Parameter
 
 NAMES = ("conv.weight", "conv.bias", "bn.weight", "bn.running_mean")
 
@@ -280,7 +280,7 @@ def test_openpcdet() -> None:
 
 
 def test_detectron2_in_both_forms() -> None:
-    from avreview.load.pickle_arrays import NumpyArray, NumpyType
+    from avreview.load.pickles.arrays import NumpyArray, NumpyType
 
     array = NumpyArray((2, 3), NumpyType(">f4"), np.arange(6, dtype=">f4").tobytes())
     zoo = laid_out({"model": {"backbone.w": array}, "__author__": "Caffe2", "matching_heuristics": True})

@@ -29,7 +29,7 @@ from torch_files import Called, bits, saved  # noqa: E402
 from avreview.artifact import Artifact, Tensor  # noqa: E402
 from avreview.errors import ArtifactError  # noqa: E402
 from avreview.load import open_artifact  # noqa: E402
-from avreview.load.sharded_storage import Piece, ShardedStorage, tiles  # noqa: E402
+from avreview.load.pytorch.sharded import Piece, ShardedStorage, tiles  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -270,6 +270,6 @@ def test_memory_stays_in_proportion_to_the_file(tmp_path: Path, bomb: str) -> No
 
 @pytest.mark.parametrize("bomb", ["declared values", "inputs", "metadata", "tensors", "nodes", "inputs of a node"])
 def test_a_structure_may_only_be_so_large(tmp_path: Path, bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avreview.load.onnx_proto.MAX_PIECES", 100_000)
+    monkeypatch.setattr("avreview.load.onnx.proto.MAX_PIECES", 100_000)
     with pytest.raises(ArtifactError, match="more than 100,000 nodes, names and attributes"):
         use(load(tmp_path, BOMBS[bomb][0]))

@@ -15,7 +15,7 @@ from avreview.artifact import Artifact
 from avreview.checkpoint import Module
 from avreview.errors import ArtifactError
 from avreview.load import open_artifact
-from avreview.load.checkpoint_layout import lay_out
+from avreview.load.layouts.layout import lay_out
 
 torch: Any = pytest.importorskip("torch")
 nn: Any = torch.nn

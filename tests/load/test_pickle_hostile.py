@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pickle_attacks import Code, call, data, glob, stack_glob, text, whole
 
-from avreview.load.pickle_builders import BUILDERS
-from avreview.load.pickle_calls import SPECIAL
-from avreview.load.pickle_machine import PickleError, PickleLimits, unpickle
+from avreview.load.pickles.builders import BUILDERS
+from avreview.load.pickles.calls import SPECIAL
+from avreview.load.pickles.machine import PickleError, PickleLimits, unpickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pickle_attacks import Code, call, data, glob, whole
 
-from avreview.load.inert import Global, Instance
-from avreview.load.pickle_arrays import NumpyArray
-from avreview.load.pickle_builders import BUILDERS
-from avreview.load.pickle_machine import PickleError, PickleLimits, Unpickled, unpickle
+from avreview.load.pickles.arrays import NumpyArray
+from avreview.load.pickles.builders import BUILDERS
+from avreview.load.pickles.inert import Global, Instance
+from avreview.load.pickles.machine import PickleError, PickleLimits, Unpickled, unpickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -202,7 +202,7 @@ def test_strings_of_python_2() -> None:
 
 
 def test_every_opcode_is_known() -> None:
-    from avreview.load.pickle_opcodes import OPCODES
+    from avreview.load.pickles.opcodes import OPCODES
 
     documented = {ord(opcode.code) for opcode in pickletools.opcodes} - {ord(".")}
     assert set(OPCODES) == documented

@@ -37,9 +37,9 @@ from pickle_attacks import (
 )
 
 from avreview.checkpoint import NamedCode
-from avreview.load.pickle_builders import BUILDERS
-from avreview.load.pickle_machine import PickleError, unpickle
-from avreview.load.pickle_names import Unsafe, judge
+from avreview.load.pickles.builders import BUILDERS
+from avreview.load.pickles.machine import PickleError, unpickle
+from avreview.load.pickles.names import Unsafe, judge
 
 torch = pytest.importorskip("torch")
 

@@ -23,9 +23,9 @@ from torch_files import bits  # noqa: E402
 from avreview.artifact import Tensor  # noqa: E402
 from avreview.load import open_artifact  # noqa: E402
 from avreview.load.context import OpenContext  # noqa: E402
+from avreview.load.pytorch.file import read_torch  # noqa: E402
+from avreview.load.pytorch.globals import Parameter  # noqa: E402
 from avreview.load.source import open_source  # noqa: E402
-from avreview.load.torch_file import read_torch  # noqa: E402
-from avreview.load.torch_globals import Parameter  # noqa: E402
 
 TORCH_FILES = {
     "facenet_pytorch/data/onet.pt": 21,

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from wire_models import message, model, model_bytes, number, tensor_bytes, value, zoo
 
-from avreview.load.skeleton import skeleton
+from avreview.load.onnx.skeleton import skeleton
 from avreview.load.wire import WireError
 
 
@@ -85,7 +85,7 @@ def test_a_message_that_is_cut_off() -> None:
 _MEASURE = """
 import mmap, sys
 sys.path[:0] = {path!r}
-from avreview.load.skeleton import skeleton
+from avreview.load.onnx.skeleton import skeleton
 with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
     size = len(skeleton(buffer))
 print(size, next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024)

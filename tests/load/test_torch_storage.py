@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avreview.load import torch_storage
+from avreview.load.pytorch import strided as torch_storage
+from avreview.load.pytorch.strided import Reading, StridedStorage, is_contiguous, is_nested, span
 from avreview.load.source import Source, open_source
-from avreview.load.torch_storage import Reading, StridedStorage, is_contiguous, is_nested, span
 
 ELEMENTS = 60_000
 

@@ -10,7 +10,7 @@ import pytest
 
 from avreview.errors import ArtifactError
 from avreview.load import open_artifact
-from avreview.load.pickle_names import judge
+from avreview.load.pickles.names import judge
 
 torch: Any = pytest.importorskip("torch")
 

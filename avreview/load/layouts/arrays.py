@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from avreview.artifact import Tensor
-from avreview.load.pickle_arrays import NumpyArray
+from avreview.load.pickles.arrays import NumpyArray
 from avreview.load.storage import InMemory
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from avreview.load.inert import Instance
 from avreview.load.layouts import families
 from avreview.load.layouts.metadata import metadata
+from avreview.load.layouts.optimizer_state import holds_optimizers, is_optimizer
 from avreview.load.layouts.values import Budget, held, is_module, key_text, mapping_of
-from avreview.load.optimizer_state import holds_optimizers, is_optimizer
+from avreview.load.pickles.inert import Instance
 
 _MOST_LEVELS = 5  # of dictionaries around a state dict: {"state": {"ema": {"module": …}}}
 _MOST_LOOKED_AT = 10_000  # containers, in search of tensors that nothing names

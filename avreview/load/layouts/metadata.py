@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from avreview.load.inert import Global, Instance
 from avreview.load.layouts.values import Budget, fields, held, is_module, key_text, mapping_of
+from avreview.load.pickles.inert import Global, Instance
 
 _MAX_DEPTH = 16
 _LONGEST_TEXT = 1 << 20  # mmengine writes the whole configuration as one text

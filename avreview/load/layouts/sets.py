@@ -9,9 +9,9 @@ from avreview.checkpoint import Module, WeightSet
 from avreview.load.layouts import families
 from avreview.load.layouts.averages import counters, taken_apart
 from avreview.load.layouts.find import Found, Weights
+from avreview.load.layouts.module_tree import read_module, without_frozen
 from avreview.load.layouts.state_dicts import flatten, renamed, stripped
 from avreview.load.layouts.values import Budget, Held, is_module, named
-from avreview.load.module_tree import read_module, without_frozen
 
 _AVERAGES = ("ema", "swa")
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from avreview.artifact import Tensor
 from avreview.errors import ArtifactError
-from avreview.load.inert import Global, Instance
 from avreview.load.layouts.arrays import as_tensor
-from avreview.load.pickle_arrays import NumpyArray
-from avreview.load.torch_globals import Parameter
+from avreview.load.pickles.arrays import NumpyArray
+from avreview.load.pickles.inert import Global, Instance
+from avreview.load.pytorch.globals import Parameter
 
 MAX_DEPTH = 64  # levels of modules or dictionaries; torchvision's and mmdet's deepest nets have under 20
 _MOST_ENTRIES = 3_000_000

@@ -1,0 +1,1 @@
+"""ATen's operators in ONNX's terms."""

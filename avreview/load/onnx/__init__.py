@@ -1,0 +1,1 @@
+"""ONNX files: protobuf messages in, a flat graph out."""

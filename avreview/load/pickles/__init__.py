@@ -1,0 +1,1 @@
+"""Pickles: opcodes read one by one, nothing called."""

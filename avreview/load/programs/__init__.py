@@ -1,0 +1,1 @@
+"""Formats that hold a program: TorchScript and exported programs."""

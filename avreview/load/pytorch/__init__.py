@@ -1,0 +1,1 @@
+"""What torch.save and its relatives write: containers, storages, and the folders around them."""
