@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +37,7 @@ class Storage(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(NamedTuple):
     """How the integers of a quantized tensor stand for numbers: (integer − zero point) × scale.
 
     `scale` and `zero_point` hold one number, or one a slice along `axis`.
@@ -96,8 +95,7 @@ class Tensor:
         return self.part(0, self.size).reshape(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class ValueInfo:
+class ValueInfo(NamedTuple):
     """The declared type of a value: `dims` holds an int, a symbol, or None where nothing is declared.
 
     `dims` itself is None when not even the rank is declared; `dtype` is None for what is not a tensor.
@@ -184,15 +182,14 @@ class Graph:
     consumers: dict[str, list[Node]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(NamedTuple):
     """Where an artifact comes from, as its file says."""
 
     path: str
     format: str  # `onnx`, `pytorch-zip`, `pytorch-legacy`, `torchscript`, `pt2`, `safetensors`, `huggingface`, `dcp`
     bytes: int
     producer: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = {}
     files: Sequence[str] = ()  # further files that belong to it: external data
 
 

@@ -7,7 +7,6 @@ file tells, and nothing here is code from the file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ class Call(NamedTuple):
     arguments: Mapping[str, Any] = {}  # literal arguments of a function: `p`, `train`, `eps`
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(NamedTuple):
     """A module of the tree: `nn.BatchNorm2d` at `neck.bn3`.
 
     `attributes` are its plain values (numbers, strings, booleans, None and flat tuples of them): `training`, `p`,
@@ -56,7 +54,7 @@ class Module:
     path: str  # dotted; "" is the root
     kind: str  # the class's own name: `BatchNorm2d`
     package: str  # where the class is defined: `torch.nn.modules.batchnorm`
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = {}
     children: tuple[str, ...] = ()  # their own names, in the order they were registered
     parameters: tuple[str, ...] = ()  # own names of direct parameters: `weight`, `bias`
     buffers: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 from avreview.checks.words import count, listed
@@ -10,7 +9,7 @@ from avreview.engine.cards import Thresholds
 from avreview.engine.checks import AnswerText, Violation, answer, check
 from avreview.engine.review import Location
 from avreview.facts.initialization import Initialization, Initializations
-from avreview.facts.lineage import Lineage
+from avreview.facts.subject import PretrainedBase
 
 
 @check("AV201")
@@ -63,7 +62,7 @@ def _untrained(inits: Initializations, entries: Sequence[Initialization], group:
     gradients = dict.fromkeys(e.no_gradient for e in entries if e.no_gradient)
     companions = dict.fromkeys(e.match.companion.kind for e in entries if e.match and e.match.companion)
     return Violation(
-        at=dataclasses.replace(_location(inits, first), module=first.layer.module and (group or first.layer.module)),
+        at=_location(inits, first)._replace(module=first.layer.module and (group or first.layer.module)),
         also=[_location(inits, entry) for entry in entries[1:]],
         message=message,
         observed={
@@ -84,7 +83,7 @@ def _location(inits: Initializations, entry: Initialization) -> Location:
 
 
 @answer(2)
-def which_modules_are_new(inits: Initializations, lineage: Lineage | None) -> AnswerText:
+def which_modules_are_new(inits: Initializations, base: PretrainedBase | None) -> AnswerText:
     """Says which modules were trained at all; what they were trained from, another answer says beside the base."""
     inits.require()
     untouched = inits.untouched
@@ -96,7 +95,7 @@ def which_modules_are_new(inits: Initializations, lineage: Lineage | None) -> An
         sentence = f"{count(len(untouched), 'weight')} of {len(inits.all)} never trained: {modules}"
     else:
         sentence = f"All {count(len(inits.all), 'weight')} that can be judged were trained"
-    if lineage is not None:
+    if base is not None:
         return AnswerText(f"{sentence}.")
     rows = [_row(entry) for entry in inits.all]
     return AnswerText(f"{sentence}. Which came from a pretrained base takes the base.", rows)

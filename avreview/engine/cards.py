@@ -30,6 +30,10 @@ class Threshold(NamedTuple):
     source: str
 
 
+# Words of a card's `needs` that only a checkpoint, or a base to compare with, can supply.
+_OF_CHECKPOINTS = frozenset({"checkpoint", "module-tree", "optimizer-state", "pretrained-base"})
+
+
 class Thresholds:
     """A card's thresholds by name: `limits.max_batches_tracked`."""
 
@@ -148,6 +152,11 @@ class Card:
     @functools.cached_property
     def thresholds(self) -> Mapping[str, Threshold]:
         return {name: Threshold(**fields) for name, fields in (self._value("thresholds") or {}).items()}
+
+    @property
+    def is_of_checkpoints(self) -> bool:
+        """True where each way to decide the rule takes a checkpoint or a pretrained base."""
+        return all(_OF_CHECKPOINTS & set(way) for way in self.needs)
 
     @property
     def limits(self) -> Thresholds:

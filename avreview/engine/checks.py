@@ -91,17 +91,27 @@ def limitation(function: Callable[..., Iterable[str]]) -> Callable[..., Iterable
     return function
 
 
-def load_checks(catalogue: Catalogue) -> Mapping[str, Check]:
-    """Every check, after making sure that each has its card and each card its check (or says `planned`)."""
-    import avreview.checks
+def load_checks(catalogue: Catalogue, *, of_checkpoints: bool = True) -> Mapping[str, Check]:
+    """The checks, after making sure that each has its card and each card its check (or says `planned`).
 
-    for module in pkgutil.iter_modules(avreview.checks.__path__):
-        importlib.import_module(f"avreview.checks.{module.name}")
+    Without `of_checkpoints` those stay out that only a checkpoint or a pretrained base could decide: an export alone
+    need not wait for their modules.
+    """
+    _import_all("avreview.checks")
+    if of_checkpoints:
+        _import_all("avreview.checks.checkpoint")
     orphans = sorted(CHECKS.keys() - catalogue.cards.keys())
-    undecided = [card.id for card in catalogue if card.planned == (card.id in CHECKS)]
+    wanted = [card for card in catalogue if of_checkpoints or card.id in CHECKS or not card.is_of_checkpoints]
+    undecided = [card.id for card in wanted if card.planned == (card.id in CHECKS)]
     if orphans or undecided:
         raise AvreviewError(
             f"rules and checks do not match: no card for {', '.join(orphans) or 'none'}; "
             f"neither a check nor `planned`, or both, for {', '.join(undecided) or 'none'}"
         )
     return CHECKS
+
+
+def _import_all(package: str) -> None:
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not module.ispkg:
+            importlib.import_module(f"{package}.{module.name}")

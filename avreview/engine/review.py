@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Scalar = str | int | float | bool | None
 
@@ -39,8 +38,7 @@ class Verdict(enum.Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where a finding is. Whatever does not apply is None."""
 
     artifact: str  # the path as it was given
@@ -55,8 +53,7 @@ class Location:
         return self.module or self.node or self.tensor or ""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One violation: where, what was seen, what was expected.
 
     `also` lists the further places of the same cause: twenty norms exported in training mode are one finding.
@@ -81,8 +78,7 @@ class Finding:
         return hashlib.sha256("\0".join([self.rule, *where]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class RuleOutcome:
+class RuleOutcome(NamedTuple):
     """How one rule ended; `reason` says why when it could not be assessed or does not apply."""
 
     rule: str
@@ -92,8 +88,7 @@ class RuleOutcome:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the review says to one question of the checklist: a verdict, one sentence and a table.
 
     `assessed` of `rules` rules came to a verdict (pass, attention, fail or not-applicable).
@@ -109,8 +104,7 @@ class Answer:
     rules: int = 0
 
 
-@dataclass(frozen=True)
-class Review:
+class Review(NamedTuple):
     """Everything about one subject.
 
     `subject` maps a role (`model`, `checkpoint`, …) to facts of that file: path, sha256, bytes, format, producer, ….
@@ -123,12 +117,11 @@ class Review:
     findings: Sequence[Finding]
     limitations: Sequence[str] = ()  # what could not be seen in the file, and why
 
-    def count(self, severity: Severity) -> int:
+    def tally(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """All reviews of one run, with the tool that made them."""
 
     version: str  # the tool's

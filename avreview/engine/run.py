@@ -68,7 +68,8 @@ def run(
     Each view gives facts by type. What the first, of the model itself, cannot show, a rule looks for in the next:
     an export holds no optimizer state, the checkpoint beside it does.
     """
-    checks = load_checks(catalogue)
+    with_checkpoint = any(artifact.checkpoint is not None for artifact in artifacts.values())
+    checks = load_checks(catalogue, of_checkpoints=with_checkpoint or "pretrained" in artifacts)
     resolvers = [Resolver(view) for view in views]
     cards = [card for card in catalogue if card.id in policy.rules]
     resolvers[0].begin({need.kind for card in cards if card.id in checks for need in checks[card.id].needs})
@@ -124,7 +125,7 @@ def _described(model: Artifact) -> Mapping[str, Any]:
 def _run_rule(card: Card, check: Check | None, resolvers: Sequence[Resolver], policy: Policy) -> _Outcome:
     """How the rule ends in the first view that can decide it; in none, how it ends in the one that says most."""
     if check is None:
-        return _ended(card, Verdict.NOT_ASSESSED, _planned(card))
+        return _ended(card, Verdict.NOT_ASSESSED, _planned(card) if card.planned else _unsupplied(card))
     ended: list[_Outcome] = []
     for resolver in resolvers:
         ended.append(_run_check(card, check, resolver, policy))
@@ -164,6 +165,16 @@ def _planned(card: Card) -> str:
     ways = [" and ".join(_SUPPLIES[word] for word in way) for way in card.needs]
     needed = ", or ".join(ways)
     return f"needs {needed}, which this version of avreview cannot use yet"
+
+
+def _unsupplied(card: Card) -> str:
+    """What a rule about checkpoints wants of a review that has none."""
+    needed = {word for way in card.needs for word in way}
+    if "pretrained-base" not in needed:
+        return "needs a training checkpoint; pass --checkpoint"
+    if "optimizer-state" not in needed:
+        return "needs the pretrained base; pass --pretrained"
+    return "needs a training checkpoint and the pretrained base; pass --checkpoint and --pretrained"
 
 
 def _finding(card: Card, violation: Violation) -> Finding:

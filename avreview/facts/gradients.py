@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avreview.artifact import Artifact, Tensor
 from avreview.checkpoint import Optimizer
 from avreview.engine.resolve import NotAvailable, fact
-from avreview.facts.optimizer_candidates import Candidate, candidates, trained_set
 from avreview.facts.statistics import Statistics
 from avreview.facts.subject import TrainingState
+
+if TYPE_CHECKING:
+    from avreview.facts.optimizer_candidates import Candidate
 
 # Running sums that any gradient but 0 leaves above 0 for as long as float32 can hold them.
 _SUMS = ("exp_avg_sq", "square_avg", "sum", "variance", "exp_inf", "momentum_buffer")
@@ -43,6 +45,8 @@ class Gradients:
 @fact
 def gradients(artifact: Artifact, state: TrainingState, statistics: Statistics) -> Gradients:
     """Pairs states with parameters, by recorded names or by their order where it fits without a gap."""
+    from avreview.facts.optimizer_candidates import candidates, trained_set
+
     trained = trained_set(state.checkpoint)
     if trained is None or not state.checkpoint.optimizers:
         raise NotAvailable("needs optimizer state, which the file does not hold; pass the training checkpoint")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import math
 import os
@@ -78,7 +77,7 @@ def _key(key: Any) -> str:
 
 
 def _review(review: Review) -> dict[str, Any]:
-    counts = {str(severity): review.count(severity) for severity in sorted(Severity, reverse=True)}
+    counts = {str(severity): review.tally(severity) for severity in sorted(Severity, reverse=True)}
     return {
         "subject": review.subject,
         "verdict": str(review.verdict),
@@ -124,4 +123,4 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _location(location: Location) -> dict[str, Any]:
-    return {field.name: getattr(location, field.name) for field in dataclasses.fields(location)}
+    return location._asdict()

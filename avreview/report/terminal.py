@@ -102,7 +102,7 @@ def _tally(review: Review) -> str:
 
 
 def _severities(reviews: Sequence[Review]) -> str:
-    found = [(str(severity), sum(review.count(severity) for review in reviews)) for severity in reversed(Severity)]
+    found = [(str(severity), sum(review.tally(severity) for review in reviews)) for severity in reversed(Severity)]
     return ", ".join(count(amount, word) for word, amount in found if amount) or "no findings"
 
 

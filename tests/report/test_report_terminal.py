@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 from typing import Any
@@ -22,7 +21,7 @@ def terminal(report: Report, **options: Any) -> str:
 
 
 def alone(review: Review, **changes: Any) -> Report:
-    return Report("0.1.0", "sha256:0", [dataclasses.replace(review, **changes)])
+    return Report("0.1.0", "sha256:0", [review._replace(**changes)])
 
 
 class Screen(io.StringIO):
@@ -105,14 +104,14 @@ def test_further_places_are_counted_and_verbose_lists_all() -> None:
 
 
 def test_few_further_places_are_listed_without_verbose() -> None:
-    finding = dataclasses.replace(sample.findings()[0], also=[Location(sample.MODEL, module=f"n{n}") for n in range(3)])
+    finding = sample.findings()[0]._replace(also=[Location(sample.MODEL, module=f"n{n}") for n in range(3)])
     text = terminal(alone(sample.full_review(), findings=[finding]))
     assert "and 3 more: n0, n1, n2\n" in text
 
 
 def test_further_places_within_one_module_are_named_by_their_nodes() -> None:
     also = [Location(sample.MODEL, module="neck", node=f"/neck/BN_{n}") for n in range(3)]
-    finding = dataclasses.replace(sample.findings()[0], also=also)
+    finding = sample.findings()[0]._replace(also=also)
     text = terminal(alone(sample.full_review(), findings=[finding]))
     assert "and 3 more: /neck/BN_0, /neck/BN_1, /neck/BN_2\n" in text
 
@@ -122,7 +121,7 @@ def test_tables_are_folded_and_shown_only_where_they_tell() -> None:
     folded, whole = terminal(alone(review)), terminal(alone(review), verbose=True)
     assert "and 13 more rows (--verbose lists all)" in folded
     assert "more row" not in whole
-    calm = [dataclasses.replace(answer, verdict=Verdict.PASS) for answer in review.checklist]
+    calm = [answer._replace(verdict=Verdict.PASS) for answer in review.checklist]
     assert "gamma mean" not in terminal(alone(review, checklist=calm))
     assert "gamma mean" in terminal(alone(review, checklist=calm), verbose=True)
 
@@ -139,7 +138,7 @@ def test_reason_and_remedy_of_several_findings_are_said_once() -> None:
 
 def test_many_findings_of_a_rule_are_folded() -> None:
     finding = sample.findings()[1]
-    many = [dataclasses.replace(finding, message=f"Bias number {n}.") for n in range(30)]
+    many = [finding._replace(message=f"Bias number {n}.") for n in range(30)]
     report = alone(sample.full_review(), findings=many)
     assert "24 more findings of AV304 (--verbose lists all)" in terminal(report)
     assert "Bias number 29." in terminal(report, verbose=True)
@@ -153,7 +152,7 @@ def test_findings_stand_under_their_question_worst_first() -> None:
 
 
 def test_finding_outside_the_checklist_is_not_lost() -> None:
-    finding = dataclasses.replace(sample.findings()[0], item=8)
+    finding = sample.findings()[0]._replace(item=8)
     text = terminal(alone(sample.clean_review(), findings=[finding]))
     assert "Findings outside the checklist" in text
     assert "AV301" in text
@@ -162,7 +161,7 @@ def test_finding_outside_the_checklist_is_not_lost() -> None:
 def test_item_0_is_shown_when_it_says_something() -> None:
     review = sample.full_review()
     quiet = terminal(alone(review))
-    doubtful = [dataclasses.replace(review.checklist[0], verdict=Verdict.NOT_ASSESSED), *review.checklist[1:]]
+    doubtful = [review.checklist[0]._replace(verdict=Verdict.NOT_ASSESSED), *review.checklist[1:]]
     assert sample.QUESTIONS[0] not in quiet
     assert sample.QUESTIONS[0] in terminal(alone(review), verbose=True)
     assert sample.QUESTIONS[0] in terminal(alone(review, checklist=doubtful))
@@ -171,7 +170,7 @@ def test_item_0_is_shown_when_it_says_something() -> None:
 def test_questions_without_a_selected_rule_are_folded_into_one_line() -> None:
     review = sample.full_review()
     bare = [
-        dataclasses.replace(answer, verdict=Verdict.NOT_ASSESSED, rules=0, assessed=0, table=())
+        answer._replace(verdict=Verdict.NOT_ASSESSED, rules=0, assessed=0, table=())
         if answer.item in (0, 8, 9)
         else answer
         for answer in review.checklist
@@ -183,7 +182,7 @@ def test_questions_without_a_selected_rule_are_folded_into_one_line() -> None:
 
 
 def test_finding_about_the_whole_file_names_the_file() -> None:
-    finding = dataclasses.replace(sample.findings()[0], location=Location(sample.MODEL), also=())
+    finding = sample.findings()[0]._replace(location=Location(sample.MODEL), also=())
     text = terminal(alone(sample.full_review(), findings=[finding]))
     assert f"where     {sample.MODEL}\n" in text
 

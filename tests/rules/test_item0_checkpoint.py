@@ -75,7 +75,7 @@ def test_av003_judges_every_checkpoint_of_the_subject(assess: Assess) -> None:
 
 def test_av003_does_not_apply_without_a_pickle(assess: Assess) -> None:
     artifact = checkpoint({"head.weight": WEIGHT})
-    object.__setattr__(artifact.provenance, "format", "safetensors")
+    artifact.provenance = artifact.provenance._replace(format="safetensors")
     assert assess(artifact, "AV003").verdict is Verdict.NOT_APPLICABLE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from avreview.checkpoint import Module
@@ -112,7 +111,7 @@ def without_frozen(tree: ModuleTree) -> ModuleTree:
 
 
 def _replace_frozen(module: Module) -> Module:
-    return replace(module, frozen=frozenset())
+    return module._replace(frozen=frozenset())
 
 
 def _unwrapped(root: Instance) -> tuple[Instance, list[str]]:

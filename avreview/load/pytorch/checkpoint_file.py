@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from avreview.artifact import Artifact, Provenance
@@ -75,7 +74,7 @@ def _open_huggingface(path: str, name: str, context: OpenContext) -> Artifact:
     if settings and found.checkpoint is not None:
         metadata = {**found.checkpoint.metadata, "config": plain(settings, Budget(path))}
         found.checkpoint = found.checkpoint._replace(metadata=metadata)
-        found.provenance = replace(found.provenance, producer=_producer(settings))
+        found.provenance = found.provenance._replace(producer=_producer(settings))
     add_training_files(path, found, context)
     return found
 
