@@ -12,6 +12,8 @@ from avreview.facts.optimizer_roles import Names, Roles, is_statistic
 
 # Names of what is stored with the weights and not learned, or held without a gradient: priors of a detector, image
 # statistics, masks, fixed tables of sines.
+# The fixed kernel 0, 1, 2, … that a YOLO head takes expectations with: a parameter by class, never trained.
+_EXPECTATION = re.compile(r"(?:^|\.)dfl\.conv\.weight$")
 _NOT_LEARNED = re.compile(
     r"(?:^|[._])(?:anchors?|anchor_grid|priors?|stride|strides|grid|grids|proj_range|pixel_mean|pixel_std|mean|std"
     r"|inv_freq|freqs?(?:_cis)?|attn_mask|mask|rel_pos_index|relative_position_index|relative_coords_table"
@@ -57,7 +59,7 @@ class Candidate(NamedTuple):
         if self.is_frozen or self.is_fixed or any(_COPIES.search(name) for name in (self.name, *self.tied)):
             return False
         if self.is_parameter is not None:
-            return self.is_parameter
+            return self.is_parameter and not _EXPECTATION.search(self.name)
         return Names.of(self.name).own.endswith(("weight", "bias")) and not _NOT_LEARNED.search(self.name)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import numpy as np
 
-    from avreview.artifact import Tensor
+    from avreview.artifact import Storage, Tensor
 
     Array = np.ndarray[Any, Any]
 
@@ -86,18 +86,18 @@ class Statistics(Mapping[str, TensorStatistics]):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = tensors
-        self._by_tensor: dict[int, TensorStatistics] = {}
-        self._kept: list[Tensor] = []  # so that no other tensor can take over the identity of a measured one
+        self._by_storage: dict[int, TensorStatistics] = {}  # tied tensors are measured once
+        self._kept: list[Storage] = []  # so that no other storage can take over the identity of a measured one
 
     def __getitem__(self, name: str) -> TensorStatistics:
         return self.of(self._tensors[name])
 
     def of(self, tensor: Tensor) -> TensorStatistics:
         """The statistics of a tensor at hand, measured once like those asked for by name."""
-        known = self._by_tensor.get(id(tensor))
+        known = self._by_storage.get(id(tensor.storage))
         if known is None:
-            known = self._by_tensor[id(tensor)] = measure(tensor)
-            self._kept.append(tensor)
+            known = self._by_storage[id(tensor.storage)] = measure(tensor)
+            self._kept.append(tensor.storage)
         return known
 
     def __contains__(self, name: object) -> bool:

@@ -142,3 +142,11 @@ def test_an_export_has_no_sets_to_choose_from(tmp_path: Path) -> None:
     path.write_bytes(next(iter(zoo()))[1].SerializeToString())
     with pytest.raises(ArtifactError, match="one set of weights"):
         open_artifact(path, weights="ema")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_an_empty_file_of_weights(folder: Path, name: str) -> None:
+    (folder / "config.json").write_text("{}")
+    (folder / name).write_bytes(b"")
+    with pytest.raises(ArtifactError, match="is empty"):
+        open_artifact(folder)

@@ -283,6 +283,17 @@ def test_av605_copies_and_fixed_tables_are_not_missed(assess: Assess, name: str)
     assert assess(model, "AV605").passed
 
 
+def test_av605_the_kernel_of_expectations_is_not_missed_in_a_tree_without_flags(assess: Assess) -> None:
+    modules = [
+        Module("", "Head", "nets", children=("fc", "dfl")),
+        Module("fc", "Linear", "torch.nn", parameters=("weight",)),
+        Module("dfl", "DFL", "ultralytics.nn.modules.block", children=("conv",)),
+        Module("dfl.conv", "Conv2d", "torch.nn.modules.conv", parameters=("weight",)),
+    ]
+    weights = {"fc.weight": ones(8, 5), "dfl.conv.weight": ones(1, 16, 1, 1)}
+    assert assess(trained(lambda own: None if "dfl" in own else 0.05, weights=weights, modules=modules), "AV605").passed
+
+
 def test_av605_tied_weights_count_once(assess: Assess) -> None:
     table = ones(30, 8)
     weights = {"embed.weight": table, "fc.weight": ones(8, 9), "decoder.weight": table}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from avreview.errors import ArtifactError
 from avreview.load.context import OpenContext
 from avreview.load.pytorch.reader import TorchFile
 from avreview.load.sniff import is_zip, looks_like_safetensors
@@ -22,6 +23,8 @@ def read_weights(source: Source, context: OpenContext) -> TorchFile:
 
 def read_torch(source: Source, context: OpenContext, depth: int = 0) -> TorchFile:
     """What `torch.load` would give. Raises ArtifactError when the file cannot be read, or holds something else."""
+    if not source.size:
+        raise ArtifactError(source.path, "is empty", "copy the file again")
     if is_zip(source.read(0, _HEAD)):
         from avreview.load.pytorch.zip_file import read_torch_zip
         from avreview.load.zip_archive import ZipArchive
