@@ -1,5 +1,5 @@
 """`python -m avreview`."""
 
-from avreview.cli.main import main
+from avreview.cli.entry import main
 
 main()

@@ -8,7 +8,7 @@ import threading
 from avreview.errors import ArtifactError
 from avreview.load.source import Source
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18  # stays in the second-level cache between the kernel's copy and the hash
 
 
 class Digest:
@@ -22,11 +22,9 @@ class Digest:
         self._thread.start()
 
     def _run(self) -> None:
-        offset = 0
         try:
-            while chunk := self._source.read(offset, _CHUNK):
-                self._hash.update(chunk)
-                offset += len(chunk)
+            for chunk in self._source.chunks(0, self._source.size, _CHUNK):
+                self._hash.update(chunk.data)
         except (OSError, ArtifactError) as failure:
             self._failure = failure
 
