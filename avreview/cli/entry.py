@@ -33,7 +33,7 @@ def _leave(code: int) -> NoReturn:
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # noqa: PERF203 - each stream by itself
             code = 2
     os._exit(code)
 
