@@ -12,7 +12,7 @@ from avreview.engine.resolve import NotAvailable, fact
 from avreview.engine.review import Location
 from avreview.facts.export_weights import ExportWeights
 from avreview.facts.initialization import Initializations
-from avreview.facts.subject import PretrainedBase
+from avreview.facts.subject import PretrainedBase, TrainingState
 from avreview.facts.tensor_compare import Comparison, compare
 from avreview.facts.tensor_pairs import is_statistic, pair
 from avreview.facts.weight_matching import Match, Settings, match_weights
@@ -167,10 +167,13 @@ def _unnamed(found: Sequence[TensorLineage]) -> float:
 
 
 @fact
-def new_modules(artifact: Artifact, lineage: Lineage | None, inits: Initializations | None) -> NewModules:
-    """New against the base, or for want of one by AV201's test.
+def new_modules(
+    artifact: Artifact, lineage: Lineage | None, inits: Initializations | None, state: TrainingState | None
+) -> NewModules:
+    """New against the base, or for want of one by AV201's test where the optimizer has not made a step yet.
 
-    What never received a gradient is not new but left out, as AV201 says: no rate of learning concerns it.
+    Trained weights beside an optimizer without a step must come from elsewhere, so what is still at a draw is new
+    among them. After some steps the two cannot be told apart: a weight may have moved too little to show it.
     """
     path = artifact.provenance.path
     if lineage is not None:
@@ -178,10 +181,11 @@ def new_modules(artifact: Artifact, lineage: Lineage | None, inits: Initializati
         new = frozenset(entry.name for entry in weights if entry.state == NEW)
         least = catalogue()["AV202"].limits.min_cosine
         return NewModules(new, path, frozenset(entry.name for entry in weights if entry.inherited(least)))
-    if inits is None or not inits.all or inits.wholly_untrained:
+    stepped = state is None or any(optimizer.state for optimizer in state.checkpoint.optimizers)
+    if stepped or inits is None or not inits.all or inits.wholly_untrained:
         raise NotAvailable("needs the pretrained base; pass --pretrained")
     names = {id(tensor): name for name, tensor in artifact.tensors.items()}
-    fresh = {names.get(id(entry.weight.tensor)) for entry in inits.untouched if not entry.no_gradient}
+    fresh = {names.get(id(entry.weight.tensor)) for entry in inits.untouched}
     new = frozenset(name for name in fresh if name is not None)
     return NewModules(new, path, frozenset(names.values()) - new)
 

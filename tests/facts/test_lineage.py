@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import checkpoint
+from checkpoints import checkpoint, tensors
 from conftest import Facts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import Array, ModelBuilder
 
 from avreview.artifact import Artifact
+from avreview.checkpoint import Optimizer, ParamGroup
 from avreview.engine.resolve import NotApplicable, NotAvailable
 from avreview.facts.export_match import ExportMatch
 from avreview.facts.lineage import MOVED, NEW, UNCHANGED, Lineage, NewModules, modules_of
@@ -96,6 +97,18 @@ def test_without_a_base_new_is_what_was_never_trained(fact: Facts) -> None:
     new: NewModules = fact(checkpoint(state), NewModules)
     assert new.names == {"head.weight"}
     assert new.pretrained == state.keys() - {"head.weight"}
+
+
+def test_without_a_base_nothing_is_new_after_the_first_steps(fact: Facts) -> None:
+    source = np.random.default_rng(7)
+    state: State = {f"stage{n}.weight": source.laplace(0, 0.1, (64, 64)).astype(np.float32) for n in range(4)}
+    state["head.weight"] = source.uniform(-0.125, 0.125, (64, 64)).astype(np.float32)
+    moments: dict[int | str, dict[str, Any]] = {
+        place: {"step": 3.0, **tensors({"exp_avg_sq": drawn(64, 64)})} for place in range(5)
+    }
+    stepped = Optimizer("optimizer", (ParamGroup({"lr": 1e-3}, tuple(range(5))),), moments)
+    with pytest.raises(NotAvailable, match="pretrained base"):
+        fact(checkpoint(state, optimizers=[stepped]), NewModules)
 
 
 def test_without_either_nothing_is_said_to_be_new(fact: Facts) -> None:
