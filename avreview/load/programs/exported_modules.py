@@ -34,7 +34,7 @@ def module_tree(raw: Mapping[str, Any], parameters: Mapping[str, bool], buffers:
     operator was called in has no kind. Raises SchemaError.
     """
     found: dict[str, _Found] = {"": _Found()}
-    for entry in raw.get("module_call_graph") or ():
+    for entry in sequence(raw.get("module_call_graph", []), "the modules"):
         _enter(found, CALL_NUMBER.sub("", text(mapping(entry, "a module").get("fqn"), "a module's path")))
     for node in _nodes(mapping(raw.get("graph"), "the graph"), 0):
         _learn(found, node)
@@ -68,7 +68,7 @@ def _nodes(graph: Mapping[str, Any], depth: int) -> Iterator[Mapping[str, Any]]:
     for entry in sequence(graph.get("nodes"), "the operators"):
         node = mapping(entry, "an operator")
         yield node
-        for given in node.get("inputs", ()) if depth < _DEEPEST else ():
+        for given in sequence(node.get("inputs", []), "an operator's inputs") if depth < _DEEPEST else ():
             inner = given.get("arg") if isinstance(given, dict) else None
             if isinstance(inner, dict) and "as_graph" in inner and isinstance(value := argument(inner), Subgraph):
                 yield from _nodes(value.graph, depth + 1)

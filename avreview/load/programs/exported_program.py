@@ -50,9 +50,13 @@ def open_exported_program(source: Source, archive: ZipArchive, context: OpenCont
     files = ExportedFiles(source, archive, context)
     try:
         return _artifact(files)
-    except (SchemaError, RecursionError) as error:
-        what = str(error) if isinstance(error, SchemaError) else "nests too deep"
-        raise files.wrong(what) from None
+    except SchemaError as error:
+        raise files.wrong(str(error)) from None
+    except RecursionError:
+        raise files.wrong("nests too deep") from None
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        # JSON of a stranger may hold anything anywhere; what no schema names is said without its place.
+        raise files.wrong("holds a program that is not as torch writes it") from None
 
 
 def _artifact(files: ExportedFiles) -> Artifact:
