@@ -8,7 +8,7 @@ import threading
 from avreview.errors import ArtifactError
 from avreview.load.source import Source
 
-_CHUNK = 1 << 18  # stays in the second-level cache between the kernel's copy and the hash
+_CHUNK = 1 << 22  # hashed without the interpreter: each further chunk waits until the review lets go of it
 
 
 class Digest:
