@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.checkpoint import Checkpoint
-from avreview.engine.resolve import NotApplicable, NotAvailable, WrongKind, fact
+from avreview.engine.resolve import NotAvailable, WrongKind, fact
+
+_PROGRAMS = ("torchscript", "pt2")  # checkpoints and exports in one
 
 
 class Companions(NamedTuple):
@@ -47,8 +49,10 @@ def training_state(artifact: Artifact) -> TrainingState:
 @fact
 def source_checkpoint(artifact: Artifact, companions: Companions) -> SourceCheckpoint:
     """The checkpoint beside an export."""
+    if artifact.provenance.format in _PROGRAMS:
+        raise NotAvailable("needs an ONNX export; TorchScript and exported programs are not compared with checkpoints")
     if artifact.checkpoint is not None:
-        raise NotApplicable("a checkpoint was reviewed, not an export of it")
+        raise WrongKind("needs the ONNX export to compare; pass it as the model, and this file with --checkpoint")
     if companions.checkpoint is None or companions.checkpoint.checkpoint is None:
         raise NotAvailable("needs the checkpoint that the export was made from; pass --checkpoint")
     return SourceCheckpoint(companions.checkpoint, companions.checkpoint.checkpoint)

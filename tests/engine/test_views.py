@@ -78,6 +78,14 @@ def test_the_reason_is_that_of_the_artifact_that_comes_nearest(assess: Assess) -
     assert reason.startswith("needs optimizer state, which the file does not hold")
 
 
+def test_what_is_no_export_is_left_open_and_not_called_inapplicable(assess: Assess) -> None:
+    for form in ("pytorch-zip", "torchscript", "pt2"):
+        program, source = training(), training()
+        program.provenance = program.provenance._replace(format=form)
+        for rule in ("AV403", "AV404"):
+            assert assess(program, rule, checkpoint=source).verdict is Verdict.NOT_ASSESSED
+
+
 def test_the_report_describes_every_artifact(reviewed: Callable[..., Review]) -> None:
     result = reviewed(export(), checkpoint=training(), pretrained=checkpoint({"head.weight": WEIGHT}, path="base.pt"))
     assert list(result.subject) == ["model", "checkpoint", "pretrained"]
