@@ -1,12 +1,14 @@
 """Running a function of ours in a child process that may hang or crash: native parsers do both on hostile files.
 
-The child gets a time and a memory limit, none of the parent's environment but what Python itself needs, no standard
-input, and a process group of its own, which is killed whole. What it prints is read and bounded while it runs, so
-that it never waits for the parent. Memory is limited on Linux only; elsewhere `memory_limited` says that it is not.
+The child gets a time and a memory limit, none of the parent's environment but what Python itself needs, an empty
+standard input, and a process group of its own, which is killed whole. What it prints is read and bounded while it
+runs, so that it never waits for the parent. While at work it may say what it is at (`avreview.stages`), so that its
+parent knows where it was stopped. Memory is limited on Linux only; elsewhere `memory_limited` says that it is not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,6 +17,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any
@@ -34,8 +37,11 @@ import os, sys
 reply = os.dup(1)
 os.dup2(2, 1)
 import json
-job = json.loads(sys.argv[1])
+job = json.loads(sys.stdin.buffer.read())
 sys.path[:] = job["path"]
+if job["site"]:
+    import site
+    site.main()
 try:
     import resource
     for limit, value in job["limits"].items():
@@ -46,13 +52,15 @@ try:
 except ImportError:
     pass
 try:
+    import avreview.stages
+    avreview.stages.reply_to = reply
     module, _, function = job["function"].partition(":")
     __import__(module)
     answer = {"value": getattr(sys.modules[module], function)(*job["arguments"])}
     answer = json.dumps(answer)
 except BaseException as error:
     answer = json.dumps({"error": f"{type(error).__name__}: {error}"[:10000].rstrip(": ")})
-answer = answer.encode()
+answer = answer.encode() + b"\\n"
 while answer:
     answer = answer[os.write(reply, answer):]
 """
@@ -83,13 +91,14 @@ class Outcome:
     value: Any = None
     message: str = ""
     printed: str = ""
+    stage: str = ""  # what the child was last at, as far as it said
     memory_limited: bool = MEMORY_LIMITED
 
 
 class Child:
     """A running child process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], limits: Limits, job: bytes) -> None:
         self._process = process
         self._limits = limits
         self._deadline = time.monotonic() + limits.seconds
@@ -99,6 +108,7 @@ class Child:
             _reader(process.stdout, self._reply, _REPLY + 1),
             _reader(process.stderr, self._printed, _PRINTED),
         ]
+        _writer(process.stdin, job)
         self._ended = weakref.finalize(self, _kill, process)  # at the latest when the parent ends
 
     def result(self) -> Outcome:
@@ -110,6 +120,11 @@ class Child:
             self._ended()
             self._outcome = self._judge(timed_out)
         return self._outcome
+
+    @property
+    def stage(self) -> str:
+        """What the child last said it was at; empty when it has said nothing."""
+        return _split(bytes(self._reply))[0]
 
     def _wait(self) -> bool:
         """True when the child had to be killed because its time was over."""
@@ -123,56 +138,67 @@ class Child:
         return False
 
     def _judge(self, timed_out: bool) -> Outcome:
+        ending, value, message = self._ending(timed_out)
         printed = self._printed.decode("utf-8", "backslashreplace")
+        return Outcome(ending, value, message, printed, self.stage)
+
+    def _ending(self, timed_out: bool) -> tuple[Ending, Any, str]:
+        """How the child ended, its value, and the words for an ending without one."""
         code = self._process.returncode
         if timed_out or code == -getattr(signal, "SIGXCPU", 0):
-            message = f"did not finish within {self._limits.seconds:g} s"
-            return Outcome(Ending.TIMED_OUT, message=message, printed=printed)
+            return Ending.TIMED_OUT, None, f"did not finish within {self._limits.seconds:g} s"
         if code < 0:
-            return Outcome(Ending.DIED, message=f"died by {_signal_name(-code)}", printed=printed)
+            return Ending.DIED, None, f"died by {_signal_name(-code)}"
         if len(self._reply) > _REPLY:
-            return Outcome(Ending.FAILED, message=f"answered with more than {_REPLY:,} bytes", printed=printed)
+            return Ending.FAILED, None, f"answered with more than {_REPLY:,} bytes"
         try:
-            answer = json.loads(self._reply)
+            answer = json.loads(_split(bytes(self._reply))[1])
             if "value" in answer:
-                return Outcome(Ending.OK, answer["value"], printed=printed)
+                return Ending.OK, answer["value"], ""
             message = str(answer["error"])
         except (ValueError, KeyError, TypeError, RecursionError):
             message = f"ended with code {code} and no answer"
-        return Outcome(Ending.FAILED, message=message, printed=printed)
+        return Ending.FAILED, None, message
 
 
-def start(function: str, *arguments: Any, limits: Limits | None = None) -> Child:
+def start(
+    function: str, *arguments: Any, limits: Limits | None = None, user_code: bool = False, keep: Sequence[str] = ()
+) -> Child:
     """Starts `module:function` on JSON-like arguments in a child; its JSON-like result is the outcome's value.
 
-    Raises OSError when no process can be started.
+    For a child that is to run `user_code`, modules are found as they would be at the person's own prompt: in the
+    working folder first, and through whatever their installation adds to Python's start. `keep` names further
+    variables of the environment that it gets. Raises OSError when no process can be started.
     """
     import subprocess
 
     limits = limits or Limits()
+    path = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *map(os.path.abspath, sys.path)]
     job = {
         "function": function,
         "arguments": arguments,
-        "path": [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *map(os.path.abspath, sys.path)],
+        "path": [os.getcwd(), *path] if user_code else path,
+        "site": user_code,
         "limits": _resource_limits(limits),
     }
     # Isolated, and without `site`: neither the environment nor the working folder adds code, and it starts sooner.
-    command = [sys.executable, "-I", "-S", "-c", _CHILD, json.dumps(job)]
+    command = [sys.executable, "-I", "-S", "-c", _CHILD]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own code
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
-        env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+        env={name: os.environ[name] for name in (*_INHERITED, *keep) if name in os.environ},
         start_new_session=True,
     )
-    return Child(process, limits)
+    return Child(process, limits, json.dumps(job).encode())
 
 
 def _resource_limits(limits: Limits) -> dict[str, int]:
-    # Processor time stops a child whose parent was killed before it could stop it itself.
-    least = {"RLIMIT_CPU": math.ceil(limits.seconds) + 1, "RLIMIT_CORE": 0}
+    # Processor time, which all threads spend together, stops a child whose parent was killed before it could do so.
+    threads = os.cpu_count() or 1
+    least = {"RLIMIT_CPU": threads * math.ceil(limits.seconds) + 1, "RLIMIT_CORE": 0}
     return {**least, "RLIMIT_DATA": limits.memory} if MEMORY_LIMITED else least
 
 
@@ -189,6 +215,30 @@ def _reader(pipe: IO[bytes] | None, into: bytearray, most: int) -> threading.Thr
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return thread
+
+
+def _writer(pipe: IO[bytes] | None, content: bytes) -> None:
+    """Writes to a pipe in a thread and closes it; a child that does not listen any more is no error."""
+
+    def write() -> None:
+        with contextlib.suppress(OSError):
+            if pipe is not None:
+                with pipe:
+                    left = memoryview(content)
+                    while left:
+                        left = left[pipe.write(left) or 0 :]
+
+    threading.Thread(target=write, daemon=True).start()
+
+
+def _split(reply: bytes) -> tuple[str, bytes]:
+    """What a child says: the last stage that it named, and what follows the stages, its answer."""
+    name = ""
+    while reply.startswith(b'{"stage": '):
+        line, _, reply = reply.partition(b"\n")
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            name = str(json.loads(line)["stage"])
+    return name, reply
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -22,9 +22,11 @@ from avreview.engine.run import Policy, select_rules
 from avreview.facts.modality import StatedModality
 from avreview.facts.subject import Companions
 from avreview.load import open_artifact
+from avreview.probes.request import ProbeRequest, named_probes
 
 Model: TypeAlias = ModelBuilder | onnx.ModelProto | Path
 Companion: TypeAlias = Model | Artifact
+EVERY_PROBE = ProbeRequest(named_probes(["all"]), seconds=60)
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,17 @@ def _review_at_hand(
     pretrained: Artifact | None,
     select: Iterable[str] = (),
     modality: str | None = None,
+    probes: ProbeRequest | None = None,
 ) -> Review:
     policy = Policy(select_rules(catalogue(), select, ()))
-    return review_artifact(model, policy, Companions(checkpoint, pretrained), modality=modality)
+    return review_artifact(model, policy, Companions(checkpoint, pretrained), modality=modality, probes=probes)
 
 
 @pytest.fixture
 def reviewed(saved: Callable[[Any], Path], opened: Callable[[Companion], Artifact]) -> Callable[..., Review]:
     """Reviews a built model: `reviewed(model, select=["AV301"], modality="lidar")`, with companions where given.
 
-    `checkpoint` and `pretrained` are built models as well, or artifacts.
+    `checkpoint` and `pretrained` are built models as well, or artifacts. `probes=EVERY_PROBE` runs the model.
     """
 
     def run(
@@ -142,9 +145,10 @@ def fact(opened: Callable[[Companion], Artifact]) -> Facts:
         modality: str | None = None,
         checkpoint: Companion | None = None,
         pretrained: Companion | None = None,
+        probes: ProbeRequest = EVERY_PROBE,
     ) -> Any:
         beside = [None if companion is None else opened(companion) for companion in (checkpoint, pretrained)]
         given = {Artifact: opened(model), StatedModality: StatedModality(modality), Companions: Companions(*beside)}
-        return Resolver(given).get(kind)
+        return Resolver({**given, ProbeRequest: probes}).get(kind)
 
     return compute

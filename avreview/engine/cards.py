@@ -32,6 +32,8 @@ class Threshold(NamedTuple):
 
 # Words of a card's `needs` that only a checkpoint, or a base to compare with, can supply.
 _OF_CHECKPOINTS = frozenset({"checkpoint", "module-tree", "optimizer-state", "pretrained-base"})
+# And those that only running something can.
+_OF_PROBES = frozenset({"running", "reference-model", "input-data", "augmentation"})
 
 
 class Thresholds:
@@ -157,6 +159,11 @@ class Card:
     def is_of_checkpoints(self) -> bool:
         """True where each way to decide the rule takes a checkpoint or a pretrained base."""
         return all(_OF_CHECKPOINTS & set(way) for way in self.needs)
+
+    @property
+    def is_of_probes(self) -> bool:
+        """True where each way to decide the rule takes a run."""
+        return bool(self.needs) and all(_OF_PROBES & set(way) for way in self.needs)
 
     @property
     def limits(self) -> Thresholds:

@@ -51,6 +51,14 @@ class Answerer(NamedTuple):
     needs: tuple[Need, ...]
 
 
+class Evidence(NamedTuple):
+    """A function that gives data behind the review for those formats that draw or keep it, under a name."""
+
+    name: str
+    function: Callable[..., Any]
+    needs: tuple[Need, ...]
+
+
 class Limitation(NamedTuple):
     """A function that says what could not be seen in a subject, and why."""
 
@@ -61,6 +69,7 @@ class Limitation(NamedTuple):
 CHECKS: dict[str, Check] = {}
 ANSWERS: dict[int, list[Answerer]] = {}
 LIMITATIONS: list[Limitation] = []
+EVIDENCE: list[Evidence] = []
 
 
 def check(rule: str) -> Callable[[Callable[..., Iterable[Violation]]], Callable[..., Iterable[Violation]]]:
@@ -91,17 +100,35 @@ def limitation(function: Callable[..., Iterable[str]]) -> Callable[..., Iterable
     return function
 
 
-def load_checks(catalogue: Catalogue, *, of_checkpoints: bool = True) -> Mapping[str, Check]:
+def evidence(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a function whose JSON-like result goes into the report's `evidence` under that name."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        EVIDENCE.append(Evidence(name, function, signature(function)[0]))
+        return function
+
+    return register
+
+
+def load_checks(catalogue: Catalogue, *, of_checkpoints: bool = True, of_probes: bool = True) -> Mapping[str, Check]:
     """The checks, after making sure that each has its card and each card its check (or says `planned`).
 
-    Without `of_checkpoints` those stay out that only a checkpoint or a pretrained base could decide: an export alone
-    need not wait for their modules.
+    Without `of_checkpoints` those stay out that only a checkpoint or a pretrained base could decide, without
+    `of_probes` those that only a run could: an export alone need not wait for their modules.
     """
     _import_all("avreview.checks")
     if of_checkpoints:
         _import_all("avreview.checks.checkpoint")
+    if of_probes:
+        _import_all("avreview.checks.probes")
     orphans = sorted(CHECKS.keys() - catalogue.cards.keys())
-    wanted = [card for card in catalogue if of_checkpoints or card.id in CHECKS or not card.is_of_checkpoints]
+    left_out = [
+        card
+        for card in catalogue
+        if card.id not in CHECKS
+        and ((card.is_of_checkpoints and not of_checkpoints) or (card.is_of_probes and not of_probes))
+    ]
+    wanted = [card for card in catalogue if card not in left_out]
     undecided = [card.id for card in wanted if card.planned == (card.id in CHECKS)]
     if orphans or undecided:
         raise AvreviewError(

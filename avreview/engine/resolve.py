@@ -39,6 +39,7 @@ class _Provider(NamedTuple):
     function: Callable[..., Any]
     needs: tuple[Need, ...]
     background: bool
+    only_for_rules: bool
 
 
 _PROVIDERS: dict[type, _Provider] = {}
@@ -49,20 +50,24 @@ def fact(function: Callable[..., T]) -> Callable[..., T]: ...
 
 
 @overload
-def fact(*, background: bool) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
+def fact(
+    *, background: bool = False, only_for_rules: bool = False
+) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
 
 
-def fact(function: Callable[..., T] | None = None, *, background: bool = False) -> Any:
+def fact(function: Callable[..., T] | None = None, *, background: bool = False, only_for_rules: bool = False) -> Any:
     """Registers the provider of the fact that the function returns.
 
-    A `background` fact is begun before all others and waited for last: it works in another process or thread.
+    A `background` fact is begun before all others and waited for last: it works in another process or thread. One
+    that is `only_for_rules` costs too much to be computed for a sentence: what the report says takes it where a rule
+    has asked for it, and else goes without.
     """
 
     def register(function: Callable[..., T]) -> Callable[..., T]:
         needs, provided = signature(function)
         if provided in _PROVIDERS:
             raise AvreviewError(f"two providers for the fact {provided.__name__}")
-        _PROVIDERS[provided] = _Provider(function, needs, background)
+        _PROVIDERS[provided] = _Provider(function, needs, background, only_for_rules)
         return function
 
     return register(function) if function is not None else register
@@ -120,10 +125,20 @@ class Resolver:
         return self._if_had(need.kind) if need.optional else self.get(need.kind)
 
     def _if_had(self, kind: type[T]) -> T | None:
+        if kind not in self._known and kind not in _PROVIDERS:
+            return None  # its provider is imported only when it is asked for
         try:
             return self.get(kind)
         except (NotAvailable, NotApplicable):
             return None
+
+    def for_words(self, needs: Sequence[Need]) -> list[Any]:
+        """The facts for what the report says. Raises NotAvailable also for a costly one that no rule has asked for."""
+        for need in needs:
+            provider = _PROVIDERS.get(need.kind)
+            if provider is not None and provider.only_for_rules and need.kind not in self._known:
+                raise NotAvailable("no selected rule needs it")
+        return self.arguments(needs)
 
     def begin(self, kinds: set[type]) -> None:
         """Starts the background facts among those that `kinds` lead to."""

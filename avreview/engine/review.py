@@ -116,6 +116,7 @@ class Review(NamedTuple):
     rules: Sequence[RuleOutcome]
     findings: Sequence[Finding]
     limitations: Sequence[str] = ()  # what could not be seen in the file, and why
+    evidence: Mapping[str, Any] = {}  # data behind the review, by name, for the formats that draw or keep it
 
     def tally(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)

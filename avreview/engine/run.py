@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.engine.cards import Card, Catalogue, Thresholds
-from avreview.engine.checks import ANSWERS, LIMITATIONS, Answerer, AnswerText, Check, Violation, load_checks
+from avreview.engine.checks import (
+    ANSWERS,
+    EVIDENCE,
+    LIMITATIONS,
+    Answerer,
+    AnswerText,
+    Check,
+    Violation,
+    load_checks,
+)
 from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, WrongKind, is_background
 from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Severity, Verdict
 from avreview.errors import AvreviewError
@@ -28,6 +37,7 @@ _SUPPLIES = {
     "augmentation": "running the augmentation",
     "modality": "the input's modality",
 }
+_BESIDE_PROBES = {"reference-model": "--reference", "input-data": "--inputs"}
 # How much a verdict weighs when a question's is made of its rules': the worst counts.
 _WEIGHT = {
     Verdict.FAIL: 4,
@@ -61,15 +71,21 @@ def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[s
 
 
 def run(
-    catalogue: Catalogue, policy: Policy, views: Sequence[Mapping[type, Any]], artifacts: Mapping[str, Artifact]
+    catalogue: Catalogue,
+    policy: Policy,
+    views: Sequence[Mapping[type, Any]],
+    artifacts: Mapping[str, Artifact],
+    *,
+    with_probes: bool = False,
 ) -> Review:
-    """Reviews one subject, made of `artifacts` by role.
+    """Reviews one subject, made of `artifacts` by role; `with_probes` when the person asked for runs.
 
     Each view gives facts by type. What the first, of the model itself, cannot show, a rule looks for in the next:
     an export holds no optimizer state, the checkpoint beside it does.
     """
     with_checkpoint = any(artifact.checkpoint is not None for artifact in artifacts.values())
-    checks = load_checks(catalogue, of_checkpoints=with_checkpoint or "pretrained" in artifacts)
+    checks = load_checks(catalogue, of_checkpoints=with_checkpoint or "pretrained" in artifacts, of_probes=with_probes)
+    checks = {rule: check for rule, check in checks.items() if with_probes or not catalogue[rule].is_of_probes}
     resolvers = [Resolver(view) for view in views]
     cards = [card for card in catalogue if card.id in policy.rules]
     resolvers[0].begin({need.kind for card in cards if card.id in checks for need in checks[card.id].needs})
@@ -87,6 +103,7 @@ def run(
             (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
         ),
         limitations=list(dict.fromkeys(_limitations(artifacts.values(), resolvers))),
+        evidence=_evidence(resolvers) if with_probes else {},
     )
 
 
@@ -99,10 +116,23 @@ def _limitations(artifacts: Iterable[Artifact], resolvers: Sequence[Resolver]) -
         yield from artifact.limitations
     for resolver, entry in itertools.product(resolvers, LIMITATIONS):
         try:
-            arguments = resolver.arguments(entry.needs)
+            arguments = resolver.for_words(entry.needs)
         except (NotAvailable, NotApplicable):
             continue
         yield from entry.function(*arguments)
+
+
+def _evidence(resolvers: Sequence[Resolver]) -> dict[str, Any]:
+    """The data behind the review, each from the first view that has it."""
+    found: dict[str, Any] = {}
+    for resolver, entry in itertools.product(resolvers, EVIDENCE):
+        try:
+            arguments = resolver.for_words(entry.needs)
+        except (NotAvailable, NotApplicable):
+            continue
+        if entry.name not in found and (data := entry.function(*arguments)):
+            found[entry.name] = data
+    return found
 
 
 def _described(model: Artifact) -> Mapping[str, Any]:
@@ -168,8 +198,12 @@ def _planned(card: Card) -> str:
 
 
 def _unsupplied(card: Card) -> str:
-    """What a rule about checkpoints wants of a review that has none."""
+    """What a rule wants whose check was not loaded, because the review lacks all that could decide it."""
     needed = {word for way in card.needs for word in way}
+    if card.is_of_probes:
+        beside = [option for word, option in _BESIDE_PROBES.items() if word in needed]
+        options = " with ".join(["--probe", *beside])
+        return f"needs the model to be run, which has to be asked for; pass {options}"
     if "pretrained-base" not in needed:
         return "needs a training checkpoint; pass --checkpoint"
     if "optimizer-state" not in needed:
@@ -226,7 +260,7 @@ def _words(
 
 def _said(answerer: Answerer, resolver: Resolver) -> AnswerText | None:
     try:
-        return answerer.function(*resolver.arguments(answerer.needs))
+        return answerer.function(*resolver.for_words(answerer.needs))
     except (NotAvailable, NotApplicable):
         return None
 

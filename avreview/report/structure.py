@@ -78,7 +78,7 @@ def _key(key: Any) -> str:
 
 def _review(review: Review) -> dict[str, Any]:
     counts = {str(severity): review.tally(severity) for severity in sorted(Severity, reverse=True)}
-    return {
+    structure = {
         "subject": review.subject,
         "verdict": str(review.verdict),
         "counts": {**counts, "waived": 0},
@@ -87,6 +87,7 @@ def _review(review: Review) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in review.findings],
         "limitations": review.limitations,
     }
+    return {**structure, "evidence": review.evidence} if review.evidence else structure
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

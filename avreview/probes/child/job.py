@@ -1,0 +1,38 @@
+"""Where a child begins: loads the runtime, runs one probe, and turns what goes wrong into a reason."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from avreview.probes.child.inputs import Inputs
+from avreview.probes.child.refusal import Refused, reason
+from avreview.probes.child.runtime import Runtime
+from avreview.stages import stage
+
+
+def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs the probe of that name (a module beside this one). The answer holds `refused` when it came to nothing.
+
+    A MemoryError is left to the sandbox, which tells it from other failures.
+    """
+    stage("starting")
+    inputs = runtime = None
+    try:
+        module = importlib.import_module(f"avreview.probes.child.{probe}")
+        runtime = Runtime(job["path"])
+        inputs = Inputs(job["plan"], int(job.get("attempt", 0)))
+        answer = module.probe(runtime, inputs, job)
+    except MemoryError:
+        raise
+    except Exception as error:
+        refused = str(error) if isinstance(error, Refused) else reason(error)
+        if refused is None:
+            raise
+        return {"refused": refused, "stage": runtime.stage if runtime else "", "inputs": _described(inputs)}
+    return {**answer, "inputs": _described(inputs), "attempt": inputs.attempt}
+
+
+def _described(inputs: Inputs | None) -> Any:
+    return inputs.described() if inputs is not None else None

@@ -1,0 +1,131 @@
+"""The model in ONNX Runtime: sessions with graph optimizations off or on, and with further values made outputs."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from avreview.artifact import Graph
+from avreview.probes.child.refusal import Refused
+from avreview.stages import stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+LOADING = "loading the model"
+RUNNING = "running the model"
+_ACTIVE_DROPOUT = "EliminateDropout"  # the optimization that deletes dropout, even one that drops
+
+
+class Session:
+    """A session on the CPU. `outputs` are the model's own, `taps` what was added to them."""
+
+    def __init__(self, runtime: Runtime, session: Any, taps: Sequence[str]) -> None:
+        self._runtime = runtime
+        self._session = session
+        self.taps = list(taps)
+        self.outputs = [value.name for value in session.get_outputs() if value.name not in set(taps)]
+
+    def run(self, feed: Mapping[str, Array], wanted: Sequence[str] | None = None) -> dict[str, Any]:
+        """The outputs and taps by name, or the `wanted` ones alone. Raises what ONNX Runtime raises."""
+        names = [*self.outputs, *self.taps] if wanted is None else list(wanted)
+        self._runtime.at(RUNNING)
+        return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
+
+
+class Runtime:
+    """One ONNX file. Raises Refused where ONNX Runtime is not installed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.stage = ""
+
+    def at(self, name: str) -> None:
+        """Says what the child is at."""
+        if name != self.stage:
+            self.stage = name
+            stage(name)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The flat graph, as the parent's facts see it."""
+        from avreview.load import open_artifact
+
+        graph = open_artifact(self.path).graph
+        assert graph is not None
+        return graph
+
+    def tappable(self, key: str) -> bool:
+        """Whether a value can be made an output: it stands at the top level and is none yet."""
+        return bool(key) and "\x1f" not in key and key in self.graph.producer and key not in self._outputs
+
+    @cached_property
+    def _outputs(self) -> frozenset[str]:
+        return frozenset(info.name for info in self.graph.outputs)
+
+    def session(
+        self,
+        *,
+        optimized: bool = False,
+        taps: Sequence[str] = (),
+        addition: bytes = b"",
+        model: bytes | None = None,
+    ) -> Session:
+        """A session on the model (or on `model`, another form of it).
+
+        `taps` are made outputs as well. `addition` is a serialized ModelProto whose graph's nodes and outputs are
+        added: protobuf joins messages that are written one behind the other, so the weights need not be parsed for it.
+        """
+        self.at(LOADING)
+        ort = _onnxruntime()
+        options = ort.SessionOptions()
+        levels = ort.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", os.path.dirname(self.path)
+        )
+        if addition or taps:
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # a reduction right behind what it reduces
+        extra = addition + b"".join(map(_output, taps))
+        content: str | bytes = self.path
+        if extra or model is not None:
+            content = (self._content() if model is None else model) + extra
+        session = ort.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=[_ACTIVE_DROPOUT]
+        )
+        return Session(self, session, taps)
+
+    def _content(self) -> bytes:
+        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            return buffer[:]
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise Refused(f"needs ONNX Runtime ({error}); pip install onnxruntime") from None
+    onnxruntime.set_default_logger_severity(4)
+    return onnxruntime
+
+
+def _output(name: str) -> bytes:
+    """A ModelProto that holds a graph with one output of that name and nothing else."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    return _field(7, _field(12, _field(1, encoded)))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of the protobuf wire format."""
+    length, size = bytearray(), len(content)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes((number << 3 | 2,)) + bytes(length) + content

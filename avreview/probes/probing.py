@@ -1,0 +1,106 @@
+"""Running one probe after another on a model, each in a child process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from avreview.artifact import Artifact
+from avreview.engine.resolve import NotAvailable, WrongKind, fact
+from avreview.load.wording import one_line
+from avreview.probes.plan import InputPlan
+from avreview.probes.request import ProbeRequest
+from avreview.sandbox import Ending, Limits, Outcome, start
+
+_LONGEST = 300  # characters of what a runtime says
+_CHILD = "avreview.probes.child.job:run"
+_LOADING = "loading the model"  # the stage whose failure every probe would share
+
+
+class ProbeRun(NamedTuple):
+    """A probe that was asked for: the inputs it ran on, or the reason why it came to nothing."""
+
+    probe: str
+    inputs: Mapping[str, Any] | None
+    reason: str | None = None
+
+
+class Probing:
+    """The probes of one model. `runs` holds what became of each, in order."""
+
+    def __init__(self, path: str, request: ProbeRequest) -> None:
+        self._path = path
+        self._request = request
+        self._broken: str | None = None
+        self._attempt = 0
+        self.runs: list[ProbeRun] = []
+
+    @property
+    def request(self) -> ProbeRequest:
+        return self._request
+
+    def require(self, probe: str) -> None:
+        """Raises NotAvailable where the person did not ask for the probe."""
+        if probe not in self._request.probes:
+            raise NotAvailable(f"needs the model to be run; pass --probe={probe}, or --probe for all probes")
+
+    def run(self, probe: str, plan: InputPlan, *, user_code: bool = False, **options: Any) -> Mapping[str, Any]:
+        """What the child's `probe` (a module of `avreview.probes.child`) measured, with `options` among its job.
+
+        Raises NotAvailable, with the reason, when it was not asked for or came to nothing.
+        """
+        self.require(probe)
+        if self._broken is not None:
+            raise NotAvailable(self._broken)
+        job = {"path": os.path.abspath(self._path), "plan": plan.as_json(), "attempt": self._attempt, **options}
+        request = self._request
+        limits = Limits(request.seconds, request.memory)
+        with request.progress(f"{probe}: {os.path.basename(self._path)}"):
+            try:
+                outcome = start(_CHILD, probe, job, limits=limits, user_code=user_code, keep=_KEPT * user_code).result()
+            except OSError as error:
+                raise NotAvailable(f"no process could be started to run the model in ({error.strerror})") from None
+        answer = self._answer(outcome)
+        reason = answer.get("refused")
+        self.runs.append(ProbeRun(probe, answer.get("inputs"), reason))
+        if reason is not None:
+            if answer.get("stage") == _LOADING:
+                self._broken = reason
+            raise NotAvailable(reason)
+        self._attempt = int(answer.get("attempt", self._attempt))
+        return answer
+
+    def _answer(self, outcome: Outcome) -> Mapping[str, Any]:
+        """The child's answer, or one that says why there is none."""
+        if outcome.ending is Ending.OK and isinstance(outcome.value, dict):
+            return outcome.value
+        at = f" while {outcome.stage}" if outcome.stage else ""
+        if outcome.ending is Ending.TIMED_OUT:
+            reason = f"the probe {outcome.message}{at}; raise --probe-timeout to give it longer"
+        elif outcome.ending is Ending.DIED:
+            reason = f"the process that ran the model {outcome.message}{at}"
+        elif outcome.message.startswith("MemoryError"):
+            reason = f"the model needs more memory than {_size(self._request.memory)}{at}; raise --probe-memory"
+        else:
+            reason = f"the probe failed{at} ({one_line(outcome.message, _LONGEST)})"
+        return {"refused": reason, "stage": outcome.stage}
+
+
+# What code that the person named may need of the environment: where it and its libraries find their files.
+_KEPT = (
+    "HOME", "USERPROFILE", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME",
+    "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
+)  # fmt: skip
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.3g} MiB"
+
+
+@fact
+def probing(artifact: Artifact, request: ProbeRequest) -> Probing:
+    """What runs the probes of an ONNX export."""
+    if artifact.provenance.format != "onnx" or artifact.graph is None:
+        raise WrongKind("needs an ONNX export to run; pass one")
+    return Probing(artifact.provenance.path, request)
