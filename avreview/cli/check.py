@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from typer.core import TyperCommand
 
 from avreview.cli.output import complain, destination, words
+
+if TYPE_CHECKING:
+    from avreview.probes.request import ProbeRequest
 
 
 class Format(str, enum.Enum):
@@ -49,6 +53,30 @@ def _bytes(text: str) -> int:
     return int(digits) * unit
 
 
+class CheckCommand(TyperCommand):
+    """`check`, where `--probe` takes its value behind an equals sign or goes without."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, ["--probe=all" if a == "--probe" else a for a in args[:end]] + args[end:])
+
+
+def _asked(probe: list[str] | None, inputs: Path | None, reference: str | None) -> ProbeRequest | None:
+    """What is to be run; None when nothing is. Raises UsageError for what only a run could use."""
+    from avreview.errors import UsageError
+
+    if probe is None:
+        useless = "--inputs" if inputs is not None else "--reference" if reference is not None else None
+        if useless is not None:
+            raise UsageError(f"{useless} is for probes, and nothing is run unless asked for; add --probe")
+        return None
+    from avreview.cli.progress import running
+    from avreview.probes.request import ProbeRequest, named_probes
+
+    given = str(inputs) if inputs is not None else None
+    return ProbeRequest(named_probes(words(probe)), inputs=given, reference=reference, progress=running)
+
+
 def check(
     models: Annotated[
         list[Path],
@@ -86,6 +114,37 @@ def check(
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", help="Write the report to a file.", metavar="FILE", dir_okay=False),
     ] = None,
+    probe: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="Run the ONNX exports in child processes and measure: all probes, or those named behind an equals "
+            "sign: --probe=repeat,batch,signal,levels,parity,norms,modes,gradients.",
+            metavar="[=PROBES]",
+        ),
+    ] = None,
+    inputs: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="What probes run the model on: an .npz file, or a folder of .npy files, named as the inputs. "
+            "Without it, inputs are made up.",
+            metavar="FILE",
+        ),
+    ] = None,
+    reference: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="What the export's outputs are compared with: an ONNX, TorchScript or .pt2 file, an .npz of recorded "
+            "inputs and outputs, or pkg.module:factory, which is imported and called.",
+            metavar="REF",
+        ),
+    ] = None,
+    probe_timeout: Annotated[
+        float, typer.Option(help="Seconds that each probe may take.", metavar="SECONDS", min=1, max=86400)
+    ] = 300.0,
+    probe_memory: Annotated[
+        int, typer.Option(help="The most memory that each probe may take.", metavar="SIZE", parser=_bytes)
+    ] = "8GiB",  # type: ignore[assignment] # parsed like any other text
+    seed: Annotated[int, typer.Option(help="What made-up inputs are drawn from.", min=0, max=2**32 - 1)] = 0,
     memory: Annotated[
         int, typer.Option(help="The most memory that reading one file may take.", metavar="SIZE", parser=_bytes)
     ] = "1GiB",  # type: ignore[assignment] # parsed like any other text
@@ -93,7 +152,7 @@ def check(
         bool, typer.Option("--verbose", "-v", help="Unfold long lists, tables and everything not assessed.")
     ] = False,
 ) -> None:
-    """Review models: the nine questions, answered from the files. Nothing in them is run.
+    """Review models: the nine questions, answered from the files. Nothing in them is run without --probe.
 
     Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 the review could not be done.
     """
@@ -101,6 +160,7 @@ def check(
     from avreview.engine.review import Severity, Verdict
     from avreview.report import write
 
+    asked = _asked(probe, inputs, reference)
     report = review(
         models,
         checkpoint=checkpoint,
@@ -111,6 +171,7 @@ def check(
         fail_on=Severity.parse(fail_on.value),
         modality=modality.value if modality is not None else None,
         memory=memory,
+        probes=asked and asked._replace(seconds=probe_timeout, memory=probe_memory, seed=seed),
     )
     for _, reason in report.unreadable:
         complain(reason)

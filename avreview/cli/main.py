@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("check")(check.check)
+app.command("check", cls=check.CheckCommand)(check.check)
 app.command("rules")(rules.rules)
 app.command("explain")(explain.explain)
 app.command("schema")(schema.schema)

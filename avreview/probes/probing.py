@@ -53,8 +53,14 @@ class Probing:
         self.require(probe)
         if self._broken is not None:
             raise NotAvailable(self._broken)
-        job = {"path": os.path.abspath(self._path), "plan": plan.as_json(), "attempt": self._attempt, **options}
         request = self._request
+        job = {
+            "path": os.path.abspath(self._path),
+            "plan": plan.as_json(),
+            "attempt": self._attempt,
+            "seconds": request.seconds,
+            **options,
+        }
         limits = Limits(request.seconds, request.memory)
         with request.progress(f"{probe}: {os.path.basename(self._path)}"):
             try:

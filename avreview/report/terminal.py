@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from avreview.engine.review import Severity, Verdict
 from avreview.report.details import write_details
 from avreview.report.page import Page, open_page
+from avreview.report.probes import write_probes
 from avreview.report.tables import FOLDED
 from avreview.report.values import count, ranges, show, size, words
 
@@ -68,6 +69,7 @@ def _write_review(review: Review, page: Page, verbose: bool) -> None:
     )
     _write_checklist(review.checklist, page, verbose)
     write_details(review, page, verbose)
+    write_probes(review.evidence.get("probes", ()), page)
     undecided = [outcome for outcome in review.rules if outcome.verdict is Verdict.NOT_ASSESSED]
     _write_reasons("Not assessed", undecided, len(review.rules), page, verbose)
     if verbose:

@@ -15,13 +15,13 @@ def first_departure(runtime: Runtime, start: str, departs: Callable[[Sequence[st
 
     `start` is a value that departs; `departs` tells, of some values that can be made outputs, which ones do. Each
     round looks at values spread evenly over what `start` is computed from, with those it is computed from directly,
-    and goes on from the earliest that departs.
+    and goes on from the earliest that departs. When time runs out it is the earliest found so far.
     """
     graph = runtime.graph
     clean: set[str] = set()
     while True:
         before = _before(runtime, start, clean)
-        if not before:
+        if not before or runtime.is_late:
             return start
         step = max(1, len(before) // _AT_ONCE)
         direct = _direct(runtime, start) - clean

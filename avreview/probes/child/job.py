@@ -21,7 +21,7 @@ def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
     inputs = runtime = None
     try:
         module = importlib.import_module(f"avreview.probes.child.{probe}")
-        runtime = Runtime(job["path"])
+        runtime = Runtime(job["path"], float(job["seconds"]))
         inputs = Inputs(job["plan"], int(job.get("attempt", 0)))
         answer = module.probe(runtime, inputs, job)
     except MemoryError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -39,11 +41,17 @@ class Session:
 
 
 class Runtime:
-    """One ONNX file. Raises Refused where ONNX Runtime is not installed."""
+    """One ONNX file, and `seconds` for all that is done with it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, seconds: float = math.inf) -> None:
         self.path = path
         self.stage = ""
+        self._half = time.monotonic() + seconds / 2
+
+    @property
+    def is_late(self) -> bool:
+        """Whether half of the time is gone: what was found by then is worth more than a closer look at it."""
+        return time.monotonic() > self._half
 
     def at(self, name: str) -> None:
         """Says what the child is at."""
