@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path as _Path
+from typing import TYPE_CHECKING, Any
 
 from avreview import __version__
 from avreview.artifact import Artifact
-from avreview.engine.cards import catalogue
+from avreview.engine.cards import Catalogue, shipped, using
+from avreview.engine.policy import Policy, select_rules
 from avreview.engine.review import Report, Review, Severity
-from avreview.engine.run import Policy, run, select_rules
+from avreview.engine.run import run
 from avreview.errors import ArtifactError
 from avreview.facts.modality import StatedModality
 from avreview.facts.subject import Companions
 from avreview.load import open_artifact
 from avreview.load.context import MEMORY
 from avreview.probes.request import NOTHING, ProbeRequest
+
+if TYPE_CHECKING:
+    from avreview.config.settings import Planned, Settings
 
 Path = str | os.PathLike[str]
 _ALONE = Companions()
@@ -44,27 +49,29 @@ def review(
     What cannot be read is in the report's `unreadable`, with the reason; the others are reviewed all the same.
     Raises UsageError for an unknown rule.
     """
-    rules = catalogue()
-    policy = Policy(select_rules(rules, select, ignore), fail_on)
-    reviews: list[Review] = []
-    unreadable: list[tuple[str, str]] = []
+    from avreview.config.settings import Planned, Settings
 
-    def opened(path: Path | None, *, weights: str | None = None) -> Artifact | None:
-        try:
-            return None if path is None else open_artifact(path, weights=weights, memory=memory)
-        except ArtifactError as error:
-            unreadable.append((error.path, str(error)))
-            return None
+    beside = {"checkpoint": checkpoint, "pretrained": pretrained}
+    paths = {role: os.fspath(path) for role, path in beside.items() if path is not None}
+    planned = [Planned(os.fspath(path), weights=weights, modality=modality, **paths) for path in models]
+    settings = Settings(select=tuple(select), ignore=tuple(ignore), fail_on=fail_on)
+    return review_planned(planned, settings, memory=memory, probes=probes)
 
-    companions = Companions(opened(checkpoint), opened(pretrained))
-    for path in models:
-        model = opened(path, weights=weights)
-        try:
-            if model is not None:
-                reviews.append(review_artifact(model, policy, companions, modality=modality, probes=probes))
-        except ArtifactError as error:  # what is read only when a rule asks for it
-            unreadable.append((error.path, str(error)))
-    return Report(__version__, rules.digest, reviews, unreadable)
+
+def review_planned(
+    planned: Sequence[Planned], settings: Settings, *, memory: int = MEMORY, probes: ProbeRequest | None = None
+) -> Report:
+    """Reviews what is planned, by the settings of a configuration. Otherwise as `review`."""
+    rules = _catalogue(settings)
+    with using(rules):
+        policy = _policy(settings, rules)
+        desk = _Desk(memory)
+        reviews = [entry for plan in planned if (entry := desk.review(plan, policy, probes)) is not None]
+    findings = [(entry.name, finding) for entry in reviews for finding in entry.findings]
+    return Report(
+        __version__, rules.digest, reviews, list(dict.fromkeys(desk.unreadable)), policy.uses(findings),
+        settings.described(),
+    )  # fmt: skip
 
 
 def review_artifact(
@@ -74,9 +81,12 @@ def review_artifact(
     *,
     modality: str | None = None,
     probes: ProbeRequest | None = None,
+    title: str = "",
 ) -> Review:
     """Reviews an artifact at hand, with what stands beside it. Raises ArtifactError when its file changes meanwhile."""
     import numpy as np
+
+    from avreview.engine.cards import catalogue
 
     stated = StatedModality(modality)
     views: list[dict[type, Any]] = [{Artifact: model, Companions: companions, StatedModality: stated}]
@@ -88,4 +98,71 @@ def review_artifact(
     named = {"model": model, "checkpoint": companions.checkpoint, "pretrained": companions.pretrained}
     artifacts = {role: artifact for role, artifact in named.items() if artifact is not None}
     with np.errstate(all="ignore"):  # weights that overflow are a finding of some rule, not a warning of numpy's
-        return run(catalogue(), policy, views, artifacts, with_probes=probes is not None)
+        return run(catalogue(), policy, views, artifacts, with_probes=probes is not None, title=title)
+
+
+class _Desk:
+    """Opens what reviews ask for, each file once, and keeps what could not be read."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._companions: dict[str, Artifact | None] = {}
+        self.unreadable: list[tuple[str, str]] = []
+
+    def review(self, plan: Planned, policy: Policy, probes: ProbeRequest | None) -> Review | None:
+        """One review; None when its model cannot be read."""
+        companions = Companions(self._companion(plan.checkpoint), self._companion(plan.pretrained))
+        model = self._open(plan.model, plan.weights)
+        if model is None:
+            return None
+        if probes is not None:
+            probes = probes._replace(inputs=probes.inputs or plan.inputs, reference=probes.reference or plan.reference)
+        try:
+            found = review_artifact(
+                model, policy, companions, modality=plan.modality, probes=probes, title=plan.name or ""
+            )
+        except ArtifactError as error:  # what is read only when a rule asks for it
+            self.unreadable.append((error.path, str(error)))
+            return None
+        return found._replace(role=plan.role or "")
+
+    def _companion(self, path: str | None) -> Artifact | None:
+        if path is None:
+            return None
+        if path not in self._companions:
+            self._companions[path] = self._open(path)
+        return self._companions[path]
+
+    def _open(self, path: str, weights: str | None = None) -> Artifact | None:
+        try:
+            return open_artifact(path, weights=weights, memory=self._memory)
+        except ArtifactError as error:
+            self.unreadable.append((error.path, str(error)))
+            return None
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    """The rules as the settings have them."""
+    rules = shipped()
+    if settings.rule_folders:
+        rules = rules.with_folders(map(_Path, settings.rule_folders))
+    if settings.severities or settings.thresholds:
+        rules = rules.configured(settings.severities, settings.thresholds)
+    return rules
+
+
+def _policy(settings: Settings, rules: Catalogue) -> Policy:
+    """The policy of the settings. Raises ConfigError for a waiver or a baseline that cannot be read."""
+    off = [rule for rule, severity in settings.severities.items() if severity is None]
+    policy = Policy(select_rules(rules, settings.select, [*settings.ignore, *off]), settings.fail_on)
+    if settings.overrides:
+        policy = policy._replace(overrides=settings.overrides)
+    if settings.waivers:
+        from avreview.config.waivers import read_waivers, today
+
+        policy = policy._replace(waivers=read_waivers(settings.waivers, rules), today=today().isoformat())
+    if settings.baseline is not None:
+        from avreview.config.baseline import read_baseline
+
+        policy = policy._replace(baseline=read_baseline(settings.baseline))
+    return policy

@@ -16,9 +16,9 @@ from avreview.api import review, review_artifact
 from avreview.artifact import Artifact
 from avreview.engine.cards import catalogue
 from avreview.engine.checks import load_checks
+from avreview.engine.policy import Policy, select_rules
 from avreview.engine.resolve import Resolver
 from avreview.engine.review import Finding, Review, Severity, Verdict
-from avreview.engine.run import Policy, select_rules
 from avreview.facts.modality import StatedModality
 from avreview.facts.subject import Companions
 from avreview.load import open_artifact

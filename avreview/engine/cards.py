@@ -6,11 +6,14 @@ catalogue can be listed and selected from without parsing a file; the rest is re
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,15 +74,22 @@ class Source(NamedTuple):
 
 
 class Card:
-    """One rule card. `id`, `name` and `item` come from the path; everything else is read on first use."""
+    """One rule card. `id`, `name` and `item` come from the path; everything else is read on first use.
 
-    def __init__(self, path: Path) -> None:
+    `severity` and `thresholds` take the place of what the file says.
+    """
+
+    def __init__(
+        self, path: Path, severity: Severity | None = None, thresholds: Mapping[str, float] | None = None
+    ) -> None:
         match = _CARD_NAME.match(path.stem)
         if match is None:
             raise AvreviewError(f"{path}: a rule card's file is named AVnnn-the-rules-name.yaml")
         self.path = path
         self.id, self.name = match.groups()
         self.item = int(self.id[2])
+        self._severity = severity
+        self._thresholds = thresholds or {}
 
     def __repr__(self) -> str:
         return f"<Card {self.id} {self.name}>"
@@ -107,7 +117,7 @@ class Card:
 
     @property
     def severity(self) -> Severity:
-        return Severity.parse(self._value("severity"))
+        return self._severity or Severity.parse(self._value("severity"))
 
     @property
     def planned(self) -> bool:
@@ -153,7 +163,12 @@ class Card:
 
     @functools.cached_property
     def thresholds(self) -> Mapping[str, Threshold]:
-        return {name: Threshold(**fields) for name, fields in (self._value("thresholds") or {}).items()}
+        stated = {name: Threshold(**fields) for name, fields in (self._value("thresholds") or {}).items()}
+        configured = {
+            name: stated[name]._replace(value=value, source="set in the configuration")
+            for name, value in self._thresholds.items()
+        }
+        return {**stated, **configured}
 
     @property
     def is_of_checkpoints(self) -> bool:
@@ -180,10 +195,29 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        paths = sorted(folder.glob("[0-9]-*/AV*.yaml"), key=lambda path: path.name)
-        self.cards = {card.id: card for card in map(Card, paths)}
-        if not self.cards or len(self.cards) != len(paths):
-            raise AvreviewError(f"{folder}: no rule cards, or two with the same id")
+        self.cards = _cards(folder)
+
+    def with_folders(self, folders: Iterable[Path]) -> Catalogue:
+        """This catalogue with the cards of further folders; one with a known id takes the place of the other."""
+        changed = copy.copy(self)
+        changed.cards = dict(self.cards)
+        for folder in folders:
+            changed.cards |= _cards(folder)
+        changed.cards = dict(sorted(changed.cards.items()))
+        changed.__dict__.pop("digest", None)
+        return changed
+
+    def configured(
+        self, severities: Mapping[str, Severity | None], thresholds: Mapping[str, Mapping[str, float]]
+    ) -> Catalogue:
+        """This catalogue with other severities and thresholds by rule id. Its digest stays that of the cards."""
+        changed = copy.copy(self)
+        touched = severities.keys() | thresholds.keys()
+        changed.cards = {
+            rule: Card(card.path, severities.get(rule), thresholds.get(rule)) if rule in touched else card
+            for rule, card in self.cards.items()
+        }
+        return changed
 
     def __iter__(self) -> Iterator[Card]:
         return iter(self.cards.values())
@@ -240,8 +274,35 @@ class Catalogue:
         return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
-@functools.cache
+def _cards(folder: Path) -> dict[str, Card]:
+    """The cards of a folder by id, those of all its item folders."""
+    paths = sorted(folder.glob("[0-9]-*/AV*.yaml"), key=lambda path: path.name)
+    cards = {card.id: card for card in map(Card, paths)}
+    if not cards or len(cards) != len(paths):
+        raise AvreviewError(f"{folder}: no rule cards, or two with the same id")
+    return cards
+
+
+_IN_USE: ContextVar[Catalogue | None] = ContextVar("catalogue", default=None)
+
+
 def catalogue() -> Catalogue:
+    """The rules in use: those that come with avreview, or what a review's configuration made of them."""
+    return _IN_USE.get() or shipped()
+
+
+@contextlib.contextmanager
+def using(catalogue: Catalogue) -> Iterator[None]:
+    """Has `catalogue()` give that one inside the block."""
+    token = _IN_USE.set(catalogue)
+    try:
+        yield
+    finally:
+        _IN_USE.reset(token)
+
+
+@functools.cache
+def shipped() -> Catalogue:
     """The rules that come with avreview: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "rules", package.parent / "rules"):

@@ -53,6 +53,26 @@ class Location(NamedTuple):
         return self.module or self.node or self.tensor or ""
 
 
+class Waiver(NamedTuple):
+    """Why a finding is accepted, by whom and until when; and where that is written."""
+
+    rule: str  # as it was written: an id or a name
+    module: str  # the glob
+    reason: str
+    owner: str
+    expires: str  # the last day on which it holds, YYYY-MM-DD
+    file: str
+    line: int
+
+
+class WaiverUse(NamedTuple):
+    """What became of a waiver: `in-force` (it covers `findings`), `expired` (they came back) or `unused`."""
+
+    waiver: Waiver
+    status: str
+    findings: int
+
+
 class Finding(NamedTuple):
     """One violation: where, what was seen, what was expected.
 
@@ -70,6 +90,13 @@ class Finding(NamedTuple):
     remedy: str
     why: str
     also: Sequence[Location] = ()
+    waived: Waiver | None = None
+    known: bool = False  # the baseline holds it
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it counts: nobody waived it, and the baseline does not hold it."""
+        return self.waived is None and not self.known
 
     @property
     def fingerprint(self) -> str:
@@ -117,9 +144,17 @@ class Review(NamedTuple):
     findings: Sequence[Finding]
     limitations: Sequence[str] = ()  # what could not be seen in the file, and why
     evidence: Mapping[str, Any] = {}  # data behind the review, by name, for the formats that draw or keep it
+    title: str = ""  # what the configuration calls it
+    role: str = ""  # what the model does on the vehicle
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it, or else the model's path."""
+        return self.title or str(self.subject.get("model", {}).get("path", ""))
 
     def tally(self, severity: Severity) -> int:
-        return sum(finding.severity is severity for finding in self.findings)
+        """How many open findings have that severity."""
+        return sum(finding.severity is severity and finding.is_open for finding in self.findings)
 
 
 class Report(NamedTuple):
@@ -129,3 +164,5 @@ class Report(NamedTuple):
     rules_digest: str  # sha256 over every rule card
     reviews: Sequence[Review]
     unreadable: Sequence[tuple[str, str]] = ()  # (path, why) of what was asked for and could not be reviewed
+    waivers: Sequence[WaiverUse] = ()
+    settings: Mapping[str, Any] = {}  # what was configured, where it differs from what avreview does by itself

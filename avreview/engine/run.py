@@ -18,8 +18,9 @@ from avreview.engine.checks import (
     Violation,
     load_checks,
 )
+from avreview.engine.policy import Policy
 from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, WrongKind, is_background
-from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Severity, Verdict
+from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Verdict
 from avreview.errors import AvreviewError
 
 # The words of a card's `needs`, as a reason says them.
@@ -48,26 +49,10 @@ _WEIGHT = {
 }
 
 
-class Policy(NamedTuple):
-    """What is reviewed and what fails: the selected rules, and the severity from which a finding fails."""
-
-    rules: frozenset[str]
-    fail_on: Severity = Severity.ERROR
-
-
 class _Outcome(NamedTuple):
     outcome: RuleOutcome
     findings: Sequence[Finding] = ()
     wrong_kind: bool = False  # of artifact: what another one says of the rule is worth more
-
-
-def select_rules(catalogue: Catalogue, select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:
-    """The ids of the selected rules: all, or those that `select` names, less those that `ignore` names."""
-    chosen = set().union(*map(catalogue.select, select)) or set(catalogue.cards)
-    left = chosen.difference(*map(catalogue.select, ignore))
-    if not left:
-        raise AvreviewError("no rule is left to run; select more or ignore less")
-    return frozenset(left)
 
 
 def run(
@@ -77,6 +62,7 @@ def run(
     artifacts: Mapping[str, Artifact],
     *,
     with_probes: bool = False,
+    title: str = "",
 ) -> Review:
     """Reviews one subject, made of `artifacts` by role; `with_probes` when the person asked for runs.
 
@@ -91,7 +77,8 @@ def run(
     resolvers[0].begin({need.kind for card in cards if card.id in checks for need in checks[card.id].needs})
     # Rules that wait for another process go last, so that it works meanwhile.
     order = sorted(cards, key=lambda card: card.id in checks and _waits(checks[card.id]))
-    done = {card.id: _run_rule(card, checks.get(card.id), resolvers, policy) for card in order}
+    name = title or artifacts["model"].provenance.path
+    done = {card.id: _run_rule(card, checks.get(card.id), resolvers, policy, name) for card in order}
     outcomes = [done[card.id] for card in cards]
     answers = [_answer(catalogue, item, outcomes, resolvers) for item in catalogue.questions]
     return Review(
@@ -104,6 +91,7 @@ def run(
         ),
         limitations=list(dict.fromkeys(_limitations(artifacts.values(), resolvers))),
         evidence=_evidence(resolvers) if with_probes else {},
+        title=title,
     )
 
 
@@ -152,22 +140,22 @@ def _described(model: Artifact) -> Mapping[str, Any]:
     return described
 
 
-def _run_rule(card: Card, check: Check | None, resolvers: Sequence[Resolver], policy: Policy) -> _Outcome:
+def _run_rule(card: Card, check: Check | None, resolvers: Sequence[Resolver], policy: Policy, name: str) -> _Outcome:
     """How the rule ends in the first view that can decide it; in none, how it ends in the one that says most."""
     if check is None:
         return _ended(card, Verdict.NOT_ASSESSED, _planned(card) if card.planned else _unsupplied(card))
     ended: list[_Outcome] = []
     for resolver in resolvers:
-        ended.append(_run_check(card, check, resolver, policy))
+        ended.append(_run_check(card, check, resolver, policy, name))
         if ended[-1].outcome.reason is None:
             return ended[-1]
     return min(ended, key=lambda entry: (entry.outcome.verdict is not Verdict.NOT_APPLICABLE, entry.wrong_kind))
 
 
-def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy) -> _Outcome:
+def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy, name: str) -> _Outcome:
     try:
         arguments = [card.limits if need.kind is Thresholds else resolver.argument(need) for need in check.needs]
-        findings = [_finding(card, violation) for violation in check.function(*arguments)]
+        found = [_finding(card, violation) for violation in check.function(*arguments)]
     except NotAvailable as reason:
         ended = _ended(card, Verdict.NOT_ASSESSED, str(reason))
         return ended._replace(wrong_kind=isinstance(reason, WrongKind))
@@ -180,9 +168,11 @@ def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy) -> 
             f"the check of {card.id} ({card.name}) crashed: {type(error).__name__}: {error}; "
             f"please report it; `--ignore {card.id}` reviews without it"
         ) from error
+    findings = [judged for finding in found if (judged := policy.judged(finding, name)) is not None]
     if not findings:
-        return _ended(card, Verdict.PASS)
-    failed = any(finding.severity >= policy.fail_on for finding in findings)
+        left_out = "every finding lies in modules for which the configuration leaves the rule out"
+        return _ended(card, Verdict.NOT_ASSESSED, left_out) if found else _ended(card, Verdict.PASS)
+    failed = any(finding.severity >= policy.fail_on and finding.is_open for finding in findings)
     outcome = RuleOutcome(card.id, card.name, card.item, Verdict.FAIL if failed else Verdict.ATTENTION)
     return _Outcome(outcome, findings)
 

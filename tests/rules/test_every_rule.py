@@ -13,7 +13,8 @@ from models import ModelBuilder
 from avreview.artifact import Artifact, Provenance
 from avreview.engine.cards import catalogue
 from avreview.engine.review import Review, Severity, Verdict
-from avreview.engine.run import Policy, run
+from avreview.engine.policy import Policy
+from avreview.engine.run import run
 from avreview.facts.modality import StatedModality
 from avreview.facts.subject import Companions
 
