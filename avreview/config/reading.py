@@ -122,9 +122,9 @@ class _Reader:
         for key in ("select", "ignore"):
             self._check_words(document, key)
         settings = self._add_rules(settings, document)
-        overrides = [self._override(document, number) for number in range(len(data.get("overrides", ())))]
-        reviews = [_planned(document, entry) for entry in data.get("reviews", ())]
-        return settings._replace(overrides=[*settings.overrides, *overrides], reviews=[*settings.reviews, *reviews])
+        overrides = (self._override(document, number) for number in range(len(data.get("overrides", ()))))
+        reviews = (_planned(document, entry) for entry in data.get("reviews", ()))
+        return settings._replace(overrides=(*settings.overrides, *overrides), reviews=(*settings.reviews, *reviews))
 
     def _check_words(self, document: Document, key: str) -> None:
         value = document.data.get(key, ())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from avreview.engine.review import Severity, Verdict
 
 if TYPE_CHECKING:
-    from avreview.engine.review import Answer, Finding, Location, Report, Review, RuleOutcome
+    from avreview.engine.review import Answer, Finding, Location, Report, Review, RuleOutcome, Waiver, WaiverUse
 
 SCHEMA = "avreview/report/1"
 
@@ -24,6 +24,8 @@ def to_dict(report: Report) -> dict[str, Any]:
             "tool": {"name": "avreview", "version": report.version, "rules": report.rules_digest},
             "reviews": [_review(review) for review in report.reviews],
             "unreadable": [{"path": path, "reason": reason} for path, reason in report.unreadable],
+            **({"waivers": [_waiver_use(use) for use in report.waivers]} if report.waivers else {}),
+            **({"settings": report.settings} if report.settings else {}),
         }
     )
     return structure
@@ -78,10 +80,12 @@ def _key(key: Any) -> str:
 
 def _review(review: Review) -> dict[str, Any]:
     counts = {str(severity): review.tally(severity) for severity in sorted(Severity, reverse=True)}
+    titles = {"name": review.title, "role": review.role}
     structure = {
+        **{key: title for key, title in titles.items() if title},
         "subject": review.subject,
         "verdict": str(review.verdict),
-        "counts": {**counts, "waived": 0},
+        "counts": {**counts, "waived": sum(finding.waived is not None for finding in review.findings)},
         "checklist": [_answer(answer) for answer in review.checklist],
         "rules": [_outcome(outcome) for outcome in review.rules],
         "findings": [_finding(finding) for finding in review.findings],
@@ -120,7 +124,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
     if finding.why:
         entry["why"] = finding.why
-    return {**entry, "remedy": finding.remedy, "fingerprint": finding.fingerprint, "waived": None}
+    waived = _waiver(finding.waived) if finding.waived is not None else None
+    known = {"known": True} if finding.known else {}
+    return {**entry, "remedy": finding.remedy, "fingerprint": finding.fingerprint, "waived": waived, **known}
+
+
+def _waiver(waiver: Waiver) -> dict[str, Any]:
+    return waiver._asdict()
+
+
+def _waiver_use(use: WaiverUse) -> dict[str, Any]:
+    return {**_waiver(use.waiver), "status": use.status, "findings": use.findings}
 
 
 def _location(location: Location) -> dict[str, Any]:
