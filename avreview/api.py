@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
 from avreview import __version__
 from avreview.artifact import Artifact
+from avreview.artifact import Digest as FileDigest
 from avreview.engine.cards import Catalogue, shipped, using
 from avreview.engine.policy import Policy, select_rules
 from avreview.engine.review import Report, Review, Severity
@@ -19,6 +20,7 @@ from avreview.facts.subject import Companions
 from avreview.load import open_artifact
 from avreview.load.context import MEMORY
 from avreview.probes.request import NOTHING, ProbeRequest
+from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
     from avreview.config.settings import Planned, Settings
@@ -59,9 +61,14 @@ def review(
 
 
 def review_planned(
-    planned: Sequence[Planned], settings: Settings, *, memory: int = MEMORY, probes: ProbeRequest | None = None
+    planned: Sequence[Planned], settings: Settings, *, memory: int | None = None, probes: ProbeRequest | None = None
 ) -> Report:
-    """Reviews what is planned, by the settings of a configuration. Otherwise as `review`."""
+    """Reviews what is planned, by the settings of a configuration. Otherwise as `review`.
+
+    `memory` outranks the settings'. Raises ConfigError for a waiver or a baseline that cannot be read.
+    """
+    if memory is None:
+        memory = MEMORY if settings.memory is None else byte_size(settings.memory)
     rules = _catalogue(settings)
     with using(rules):
         policy = _policy(settings, rules)
@@ -94,7 +101,8 @@ def review_artifact(
         alone = companions._replace(checkpoint=None)
         views.append({Artifact: companions.checkpoint, Companions: alone, StatedModality: stated})
     for view in views:
-        view[ProbeRequest] = probes or NOTHING
+        view[ProbeRequest] = NOTHING  # what stands beside the model is not run once more in its place
+    views[0][ProbeRequest] = probes or NOTHING
     named = {"model": model, "checkpoint": companions.checkpoint, "pretrained": companions.pretrained}
     artifacts = {role: artifact for role, artifact in named.items() if artifact is not None}
     with np.errstate(all="ignore"):  # weights that overflow are a finding of some rule, not a warning of numpy's
@@ -115,8 +123,10 @@ class _Desk:
         model = self._open(plan.model, plan.weights)
         if model is None:
             return None
+        beside: dict[str, Mapping[str, Any]] = {}
         if probes is not None:
             probes = probes._replace(inputs=probes.inputs or plan.inputs, reference=probes.reference or plan.reference)
+            beside = self._beside(model, probes)
         try:
             found = review_artifact(
                 model, policy, companions, modality=plan.modality, probes=probes, title=plan.name or ""
@@ -124,7 +134,27 @@ class _Desk:
         except ArtifactError as error:  # what is read only when a rule asks for it
             self.unreadable.append((error.path, str(error)))
             return None
-        return found._replace(role=plan.role or "")
+        return found._replace(role=plan.role or "", subject={**found.subject, **beside})
+
+    def _beside(self, model: Artifact, probes: ProbeRequest) -> dict[str, Mapping[str, Any]]:
+        """What the report says of the files that probes read. Wrong inputs are kept with what could not be read."""
+        from avreview.load.digest import Digest
+        from avreview.load.source import open_source
+        from avreview.probes.given import check_given, open_given
+
+        found: dict[str, Mapping[str, Any]] = {}
+        try:
+            if probes.inputs is not None:
+                given = open_given(probes.inputs)
+                if model.graph is not None:
+                    check_given(given, model.graph)
+                found["inputs"] = _files(probes.inputs, given.digests())
+            if probes.reference is not None and os.path.isfile(probes.reference):
+                source = open_source(probes.reference)
+                found["reference"] = _files(probes.reference, {source.path: Digest(source)})
+        except ArtifactError as error:
+            self.unreadable.append((error.path, str(error)))
+        return found
 
     def _companion(self, path: str | None) -> Artifact | None:
         if path is None:
@@ -139,6 +169,14 @@ class _Desk:
         except ArtifactError as error:
             self.unreadable.append((error.path, str(error)))
             return None
+
+
+def _files(path: str, digests: Mapping[str, FileDigest]) -> dict[str, Any]:
+    """What identifies a file, or the files of a folder."""
+    known = {name: digest.hexdigest() for name, digest in digests.items()}
+    if set(known) == {path}:
+        return {"path": path, "sha256": known[path]}
+    return {"path": path, "files": [{"path": name, "sha256": digest} for name, digest in known.items()]}
 
 
 def _catalogue(settings: Settings) -> Catalogue:

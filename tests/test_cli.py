@@ -21,8 +21,10 @@ import yaml
 from avreview import __version__
 from avreview.cli import entry
 from avreview.cli.main import main
+from avreview.cli.reports import Format
 from avreview.engine.cards import catalogue
 from avreview.engine.checks import CHECKS, load_checks
+from avreview.report import FORMATS
 from avreview.report.schema import report_schema
 
 SAMPLES = Path(__file__).parents[1] / "sample_models"
@@ -143,7 +145,7 @@ def test_a_crash_anywhere_else_never_looks_like_findings(
     def crashes(*_: object, **__: object) -> Any:
         raise error
 
-    monkeypatch.setattr("avreview.api.review", crashes)
+    monkeypatch.setattr("avreview.api.review_planned", crashes)
     assert avreview("check", CLEAN).code not in (0, 1)
 
 
@@ -151,7 +153,7 @@ def test_a_crash_is_one_line_that_says_where(avreview: Run, monkeypatch: pytest.
     def crashes(*_: object, **__: object) -> Any:
         raise KeyError("lost\nand found")
 
-    monkeypatch.setattr("avreview.api.review", crashes)
+    monkeypatch.setattr("avreview.api.review_planned", crashes)
     ended = avreview("check", CLEAN)
     assert ended.code == 2
     assert "test_cli.py:" in ended.complaint
@@ -380,6 +382,111 @@ def test_an_output_that_is_a_folder_is_a_mistake(avreview: Run, tmp_path: Path) 
     assert ended.code == 2
     assert "is a directory" in ended.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_outputs_are_written_each_by_its_suffix(avreview: Run, tmp_path: Path) -> None:
+    begins = {
+        "report.txt": "avreview ",
+        "report.yaml": "schema: avreview/report/1",
+        "report.yml": "schema: avreview/report/1",
+        "report.json": '{\n  "schema": "avreview/report/1"',
+        "report.sarif": '{\n  "$schema": "https://docs.oasis-open.org/sarif/',
+        "report.sarif.json": '{\n  "$schema": "https://docs.oasis-open.org/sarif/',
+        "report.XML": "<?xml ",
+        "report.gitlab.json": "[\n  {\n",
+        "report.md": "## ",
+        "report.html": "<!doctype html>",
+        "report": "::error file=",
+    }
+    outputs = [word for name in begins for word in ("-o", tmp_path / name)]
+    ended = avreview("check", FAULTY, "-f", "github", *outputs)
+    assert (ended.code, ended.out, ended.err) == (1, "", "")
+    assert {path.name for path in tmp_path.iterdir()} == begins.keys()
+    for name, begin in begins.items():
+        assert (tmp_path / name).read_text(encoding="utf-8")[: len(begin)].lower() == begin.lower(), name
+
+
+def test_format_outranks_the_suffix_of_a_single_output(avreview: Run, tmp_path: Path) -> None:
+    path = tmp_path / "gl-code-quality-report.json"
+    assert avreview("check", FAULTY, "-f", "gitlab", "-o", path).code == 1
+    assert json.loads(path.read_text())[0]["check_name"] == "AV701"
+
+
+def test_a_dash_is_standard_output_in_the_format_named(avreview: Run, tmp_path: Path) -> None:
+    path = tmp_path / "report.sarif"
+    ended = avreview("check", FAULTY, "-f", "json", "-o", "-", "-o", path)
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.review["verdict"] == "fail"
+    assert json.loads(path.read_text())["version"] == "2.1.0"
+    assert avreview("check", FAULTY, "-o", "-").out == avreview("check", FAULTY).out
+
+
+@pytest.mark.parametrize("format", [format.value for format in Format])
+def test_every_format_goes_to_standard_output_and_to_a_file(avreview: Run, tmp_path: Path, format: str) -> None:
+    path = tmp_path / "report"
+    printed = avreview("check", FAULTY, "--format", format)
+    assert (printed.code, printed.err) == (1, "")
+    assert avreview("check", FAULTY, "--format", format, "--output", path).code == 1
+    assert path.read_text(encoding="utf-8") == printed.out != ""
+
+
+def test_the_formats_on_the_command_line_are_those_that_are_written() -> None:
+    assert [format.value for format in Format] == list(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "complaint"),
+    [
+        (["report.pdf"], "report.pdf: no format has this suffix"),
+        (["report.yaml", "report.pdf"], "report.pdf: no format has this suffix"),
+        (["report.yaml", "report.yaml"], "the same --output is named twice"),
+        (["-", "-"], "the same --output is named twice"),
+    ],
+)
+def test_outputs_that_cannot_be_meant_end_with_two_before_anything_is_read(
+    avreview: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outputs: Sequence[str], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = avreview("check", "no_such.onnx", *(word for output in outputs for word in ("-o", output)))
+    assert (ended.code, ended.out) == (2, "")
+    assert complaint in ended.complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_outputs_all_are_written_or_none(
+    avreview: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, other = tmp_path / "report.yaml", tmp_path / "report.json"
+    kept.write_text("the last one")
+    nowhere = tmp_path / "nowhere" / "report.md"
+    ended = avreview("check", CLEAN, "-o", kept, "-o", nowhere, "-o", "-")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{nowhere}: cannot be written (No such file or directory)" in ended.complaint
+
+    def breaks_off(report: object, format: str, stream: io.TextIOBase, **_: object) -> None:
+        stream.write("half of a rep")
+        if format == "yaml":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("avreview.report.write", breaks_off)
+    for outputs in ([kept, other], [other, kept]):
+        ended = avreview("check", CLEAN, *(word for path in outputs for word in ("-o", path)))
+        assert (ended.code, ended.out) == (2, "")
+        assert f"{kept}: cannot be written (No space left on device)" in ended.complaint
+    assert kept.read_text() == "the last one"
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("format", [format.value for format in Format])
+def test_where_nothing_could_be_read_a_pipeline_still_gets_its_file(avreview: Run, tmp_path: Path, format: str) -> None:
+    path = tmp_path / "report"
+    ended = avreview("check", "no_such.onnx", "--format", format, "--output", path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "no_such.onnx: no such file" in ended.complaint
+    if format == "terminal":  # a person has read the reason on stderr
+        assert not path.exists()
+    else:
+        assert "no_such.onnx" in path.read_text(encoding="utf-8")
 
 
 def test_output_follows_a_link(avreview: Run, tmp_path: Path) -> None:

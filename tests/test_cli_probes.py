@@ -81,8 +81,8 @@ def test_the_seed_draws_the_inputs_and_the_same_seed_the_same_report() -> None:
 def test_the_terminal_says_what_was_run() -> None:
     ended = avreview("check", FAULTY, "--probe=repeat", "--select", "AV702")
     lines = [line.strip() for line in ended.stdout.splitlines()]
-    assert "inputs image: image, float32 [2, 3, 40, 80]; seed 0" in lines
-    assert "✓  repeat" in lines
+    assert "✓  repeat: image float32 [2, 3, 40, 80] (image)" in lines
+    assert "Inputs made up from seed 0." in lines
 
 
 def test_a_progress_bar_shows_on_a_terminal_alone(tmp_path: Path) -> None:

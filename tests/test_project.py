@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from avreview import __version__
+from avreview.config.document import read_document
+from avreview.config.schemas import schema
+from avreview.config.validation import validate
 from avreview.engine.cards import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -112,10 +115,19 @@ def test_pre_commit_runs_what_ci_runs() -> None:
 
 
 def test_the_snippets_for_ci_are_yaml_whose_options_exist(offered: set[str]) -> None:
-    github, gitlab = map(yaml.safe_load, blocks(README, "yaml"))
+    snippets = [yaml.safe_load(block) for block in blocks(README, "yaml")]
+    github = next(snippet for snippet in snippets if "jobs" in snippet)
+    gitlab = next(snippet for snippet in snippets if "avreview" in snippet)
     commands = [step["run"] for step in github["jobs"]["avreview"]["steps"] if "run" in step]
     for command in (*commands, *gitlab["avreview"]["script"]):
         assert set(re.findall(r"--[a-z-]+", command)) <= offered, command
+
+
+def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
+    config, waivers = [block for block in blocks(README, "yaml") if re.match("profile:|waivers:", block)]
+    for kind, text in (("config", config), ("waivers", waivers)):
+        (tmp_path / f"{kind}.yaml").write_text(text, encoding="utf-8")
+        validate(read_document(tmp_path / f"{kind}.yaml"), schema(kind))
 
 
 # What the papers say is so

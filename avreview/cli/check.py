@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from typer.core import TyperCommand
 
-from avreview.cli.output import complain, destination, words
+from avreview.cli.output import complain, words
+from avreview.cli.reports import Format, planned_outputs, write_reports
+from avreview.cli.settings import limited, over, planned_reviews, stated_settings, write_settings
+from avreview.errors import UsageError
+from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
+    from avreview.engine.review import Report
     from avreview.probes.request import ProbeRequest
-
-
-class Format(str, enum.Enum):
-    """How a report is written."""
-
-    TERMINAL = "terminal"
-    YAML = "yaml"
-    JSON = "json"
 
 
 class FailOn(str, enum.Enum):
@@ -41,16 +38,12 @@ class Modality(str, enum.Enum):
     OCCUPANCY = "occupancy"
 
 
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
-
-
 def _bytes(text: str) -> int:
     """`2GB` as a number of bytes."""
-    digits = text.rstrip("KMGIBkmgib")
-    unit = _UNITS.get(text[len(digits) :].upper())
-    if unit is None or not digits.isascii() or not digits.isdecimal() or len(digits) > 15 or not int(digits):
-        raise typer.BadParameter(f"{text!r} is not a size such as 512MB or 2GB")
-    return int(digits) * unit
+    try:
+        return byte_size(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 class CheckCommand(TyperCommand):
@@ -63,8 +56,6 @@ class CheckCommand(TyperCommand):
 
 def _asked(probe: list[str] | None, inputs: Path | None, reference: str | None) -> ProbeRequest | None:
     """What is to be run; None when nothing is. Raises UsageError for what only a run could use."""
-    from avreview.errors import UsageError
-
     if probe is None:
         useless = "--inputs" if inputs is not None else "--reference" if reference is not None else None
         if useless is not None:
@@ -79,9 +70,12 @@ def _asked(probe: list[str] | None, inputs: Path | None, reference: str | None) 
 
 def check(
     models: Annotated[
-        list[Path],
-        typer.Argument(help="ONNX exports, PyTorch checkpoints or model folders to review.", metavar="MODEL..."),
-    ],
+        Optional[list[Path]],  # noqa: UP045 - Typer reads it at run time on Python 3.10 as well
+        typer.Argument(
+            help="ONNX exports, PyTorch checkpoints or model folders to review; without any, those of avreview.yaml.",
+            metavar="[MODEL...]",
+        ),
+    ] = None,
     checkpoint: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="The checkpoint that the exports were made from.", metavar="FILE"),
@@ -95,7 +89,7 @@ def check(
         typer.Option(help="Which weights to review where a checkpoint holds several: model, ema, ...", metavar="SET"),
     ] = None,
     select: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads it at run time on Python 3.10 as well
+        Optional[list[str]],  # noqa: UP045
         typer.Option(help="Rules to run: id, prefix, name or item. Repeat it, or use commas.", metavar="RULE"),
     ] = None,
     ignore: Annotated[
@@ -103,16 +97,42 @@ def check(
         typer.Option(help="Rules to leave out, named in the same ways.", metavar="RULE"),
     ] = None,
     fail_on: Annotated[
-        FailOn, typer.Option(help="The severity from which a finding fails the review (exit code 1).")
-    ] = FailOn.ERROR,
+        Optional[FailOn],  # noqa: UP045
+        typer.Option(help="The severity from which a finding fails the review (exit code 1). [default: error]"),
+    ] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="End with 0 in spite of findings.")] = False,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="The configuration; without it the nearest avreview.yaml, or pyproject.toml with [tool.avreview].",
+            metavar="FILE",
+        ),
+    ] = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration.")] = False,
+    profile: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What settings start from: default, strict or audit.", metavar="NAME"),
+    ] = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print the settings that would hold, and review nothing.")
+    ] = False,
     modality: Annotated[
         Optional[Modality],  # noqa: UP045
         typer.Option(help="The sensor behind the inputs, where their names do not tell."),
     ] = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="How the report is written.")] = Format.TERMINAL,
+    format: Annotated[
+        Optional[Format],  # noqa: UP045
+        typer.Option("--format", "-f", help="How the report is written. [default: terminal, or by the file's suffix]"),
+    ] = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output", "-o", help="Write the report to a file.", metavar="FILE", dir_okay=False),
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write the report to a file, in its suffix's format; repeat it for several. - is standard output.",
+            metavar="FILE",
+            dir_okay=False,
+        ),
     ] = None,
     probe: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -139,15 +159,23 @@ def check(
         ),
     ] = None,
     probe_timeout: Annotated[
-        float, typer.Option(help="Seconds that each probe may take.", metavar="SECONDS", min=1, max=86400)
-    ] = 300.0,
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Seconds that each probe may take. [default: 300]", metavar="SECONDS", min=1, max=86400),
+    ] = None,
     probe_memory: Annotated[
-        int, typer.Option(help="The most memory that each probe may take.", metavar="SIZE", parser=_bytes)
-    ] = "8GiB",  # type: ignore[assignment] # parsed like any other text
-    seed: Annotated[int, typer.Option(help="What made-up inputs are drawn from.", min=0, max=2**32 - 1)] = 0,
+        Optional[int],  # noqa: UP045
+        typer.Option(help="The most memory that each probe may take. [default: 8GiB]", metavar="SIZE", parser=_bytes),
+    ] = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="What made-up inputs are drawn from. [default: 0]", metavar="INTEGER", min=0, max=2**32 - 1),
+    ] = None,
     memory: Annotated[
-        int, typer.Option(help="The most memory that reading one file may take.", metavar="SIZE", parser=_bytes)
-    ] = "1GiB",  # type: ignore[assignment] # parsed like any other text
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="The most memory that reading one file may take. [default: 1GiB]", metavar="SIZE", parser=_bytes
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Unfold long lists, tables and everything not assessed.")
     ] = False,
@@ -156,29 +184,41 @@ def check(
 
     Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 the review could not be done.
     """
-    from avreview.api import review
-    from avreview.engine.review import Severity, Verdict
-    from avreview.report import write
+    from avreview.api import review_planned
+    from avreview.engine.review import Severity
 
+    chosen = None if fail_on is None else Severity.parse(fail_on.value)
+    settings = over(stated_settings(config, isolated, profile), words(select), words(ignore), chosen)
+    if show_settings:
+        write_settings(settings)
+        return
+    outputs = planned_outputs(format, output)
     asked = _asked(probe, inputs, reference)
-    report = review(
-        models,
-        checkpoint=checkpoint,
-        pretrained=pretrained,
+    limits = {"seconds": probe_timeout, "memory": probe_memory, "seed": seed}
+    planned = planned_reviews(
+        settings,
+        models or [],
+        checkpoint=_text(checkpoint),
+        pretrained=_text(pretrained),
         weights=weights,
-        select=words(select),
-        ignore=words(ignore),
-        fail_on=Severity.parse(fail_on.value),
         modality=modality.value if modality is not None else None,
-        memory=memory,
-        probes=asked and asked._replace(seconds=probe_timeout, memory=probe_memory, seed=seed),
     )
+    report = review_planned(planned, settings, memory=memory, probes=asked and limited(asked, settings, limits))
     for _, reason in report.unreadable:
         complain(reason)
-    if report.reviews:
-        with destination(output) as stream:
-            write(report, format.value, stream, verbose=verbose)
+    write_reports(report, outputs, verbose=verbose)
+    _leave(report, exit_zero)
+
+
+def _leave(report: Report, exit_zero: bool) -> None:
+    """Ends with 2 or 1 where something was unreadable or found."""
+    from avreview.engine.review import Verdict
+
     if report.unreadable:
         raise typer.Exit(2)
-    if any(entry.verdict is Verdict.FAIL for entry in report.reviews):
+    if any(entry.verdict is Verdict.FAIL for entry in report.reviews) and not exit_zero:
         raise typer.Exit(1)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from avreview.cli import check, explain, rules, schema
+from avreview.cli import baseline, check, explain, rules, schema
 from avreview.cli.output import ReaderGone, complain
 from avreview.errors import AvreviewError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("check", cls=check.CheckCommand)(check.check)
+app.command("baseline")(baseline.baseline)
 app.command("rules")(rules.rules)
 app.command("explain")(explain.explain)
 app.command("schema")(schema.schema)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -40,7 +40,26 @@ def destination(path: Path | None = None) -> Iterator[TextIO]:
         with open(path, "w", encoding="utf-8") if in_place else _whole(path) as stream:
             yield stream
     except OSError as error:
-        raise AvreviewError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+        raise _unwritable(path, error) from None
+
+
+def write_files(files: Iterable[tuple[Path, Callable[[TextIO], None]]]) -> None:
+    """Writes several files, each by its function. They appear when all are written; when one fails, none does.
+
+    Raises AvreviewError that names the one that cannot be written.
+    """
+    with contextlib.ExitStack() as unfinished:
+        for path, write in files:
+            stream = unfinished.enter_context(destination(path))
+            try:
+                write(stream)
+                stream.flush()
+            except OSError as error:
+                raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> AvreviewError:
+    return AvreviewError(f"{path}: cannot be written ({error.strerror}); choose another --output")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""`avreview schema`: the JSON Schemas of what avreview writes."""
+"""`avreview schema`: the JSON Schemas of what avreview writes and reads."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ class Kind(str, enum.Enum):
     """What a schema describes."""
 
     REPORT = "report"
+    CONFIG = "config"
+    WAIVERS = "waivers"
+    BASELINE = "baseline"
 
 
 def schema(kind: Annotated[Kind, typer.Argument(help="What the schema describes.")] = Kind.REPORT) -> None:
-    """Print the JSON Schema of the report."""
+    """Print a JSON Schema: of the report, or of a configuration."""
     from avreview.report.json_format import dumps
     from avreview.report.schema import report_schema
 
+    if kind is Kind.REPORT:
+        found = report_schema()
+    else:
+        from avreview.config.schemas import schema as config_schema
+
+        found = config_schema(kind.value)
     with destination() as stream:
-        stream.write(dumps(report_schema()))
+        stream.write(dumps(found))

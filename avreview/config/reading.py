@@ -17,24 +17,10 @@ from avreview.engine.review import Severity
 from avreview.errors import UsageError
 from avreview.load.wording import quoted
 
-FILE = "avreview.yaml"
-PYPROJECT = "pyproject.toml"
 _LONGEST_CHAIN = 10  # files that build on one another
 _ADDED = ("overrides", "reviews")  # lists to which a file adds; every other value takes the place of the earlier
 _PATHS = ("waivers", "baseline", "rule_folders")
 _REVIEW_PATHS = ("model", "checkpoint", "pretrained", "inputs")
-
-
-def nearest(start: Path) -> Path | None:
-    """The nearest configuration at or above a folder, not above the root of its repository."""
-    for folder in (start, *start.parents):
-        if (folder / FILE).is_file():
-            return folder / FILE
-        if (folder / PYPROJECT).is_file() and read_pyproject(folder / PYPROJECT) is not None:
-            return folder / PYPROJECT
-        if (folder / ".git").exists():
-            break
-    return None
 
 
 def read_settings(path: Path | None, profile: str | None, shipped: Catalogue) -> Settings:

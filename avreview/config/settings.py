@@ -51,23 +51,24 @@ class Settings(NamedTuple):
     seed: int | None = None
     reviews: Sequence[Planned] = ()
 
-    def described(self) -> dict[str, Any]:
-        """What differs from what avreview does by itself, in JSON's types."""
-        plain = _NOTHING_SAID
-        changed = {key: value for key, value in self._asdict().items() if value != getattr(plain, key)}
-        if "fail_on" in changed:
-            changed["fail_on"] = str(self.fail_on)
-        if "severities" in changed:
-            changed["severities"] = _words(self.severities)
-        if "overrides" in changed:
-            changed["overrides"] = [
+    def complete(self) -> dict[str, Any]:
+        """All of it, in JSON's types."""
+        return {
+            **self._asdict(),
+            "fail_on": str(self.fail_on),
+            "severities": _words(self.severities),
+            "overrides": [
                 {"modules": list(entry.modules), "severities": _words(entry.severities)} for entry in self.overrides
-            ]
-        if "reviews" in changed:
-            changed["reviews"] = [
+            ],
+            "reviews": [
                 {key: value for key, value in entry._asdict().items() if value is not None} for entry in self.reviews
-            ]
-        return changed
+            ],
+        }
+
+    def described(self) -> dict[str, Any]:
+        """What differs from what avreview does by itself."""
+        plain = _NOTHING_SAID.complete()
+        return {key: value for key, value in self.complete().items() if value != plain[key]}
 
 
 def _words(severities: Mapping[str, Severity | None]) -> dict[str, str]:

@@ -28,6 +28,12 @@ FORMATS: dict[str, Writer] = {
     "terminal": _writer("terminal", "verbose", "width", "color"),
     "yaml": _writer("yaml_format"),
     "json": _writer("json_format"),
+    "sarif": _writer("sarif"),
+    "junit": _writer("junit"),
+    "github": _writer("github"),
+    "gitlab": _writer("gitlab"),
+    "markdown": _writer("markdown"),
+    "html": _writer("html"),
 }
 
 

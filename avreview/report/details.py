@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from avreview.engine.review import Verdict
-from avreview.report.escape import plain
+from avreview.report.places import in_words, main_path, names
 from avreview.report.tables import write_table
 from avreview.report.values import count, show
+from avreview.report.waivers import waived
 
 if TYPE_CHECKING:
     from avreview.engine.review import Answer, Finding, Location, Review
@@ -79,30 +80,15 @@ def _write_alike(findings: Sequence[Finding], review: Review, page: Page, verbos
 
 def _write_finding(finding: Finding, review: Review, page: Page, verbose: bool) -> None:
     page.block(page.text(finding.message, "strong", limit=_MESSAGE), indent=_INDENT)
-    main = str(next(iter(review.subject.values()), {}).get("path", ""))
-    page.field("where", page.text(_where(finding.location, main)), indent=_INDENT, labels=_LABELS)
+    main = main_path(review)
+    page.field("where", page.text(in_words(finding.location, main)), indent=_INDENT, labels=_LABELS)
     _write_also(finding.also, main, page, verbose)
     page.field("seen", page.text(show(finding.observed), limit=_VALUES), indent=_INDENT, labels=_LABELS)
     page.field("expected", page.text(show(finding.expected), limit=_VALUES), indent=_INDENT, labels=_LABELS)
-
-
-def _where(location: Location, main: str) -> str:
-    """The place in words; the file only where it is not the one that is mainly reviewed, or a line of it is meant."""
-    named = (("module", location.module), ("node", location.node), ("tensor", location.tensor))
-    parts = [f"{kind} {_name(name)}" for kind, name in named if name]
-    if location.line is not None:
-        parts.insert(0, f"{_name(location.artifact)}:{location.line}")
-    elif not parts:
-        parts.append(_name(location.artifact))
-    elif location.artifact != main:
-        parts.append(f"in {_name(location.artifact)}")
-    return ", ".join(parts)
-
-
-def _name(name: str) -> str:
-    """A name, in quotes where it could otherwise be taken for more than one word of the report."""
-    safe = plain(name, _NAME)
-    return f'"{safe}"' if any(character in safe for character in ' ,"') or not safe else safe
+    if finding.waived is not None:
+        page.field("accepted", page.text(waived(finding.waived), limit=_VALUES), indent=_INDENT, labels=_LABELS)
+    elif finding.known:
+        page.field("accepted", page.text("the baseline holds it"), indent=_INDENT, labels=_LABELS)
 
 
 def _write_also(also: Sequence[Location], main: str, page: Page, verbose: bool) -> None:
@@ -112,24 +98,16 @@ def _write_also(also: Sequence[Location], main: str, page: Page, verbose: bool) 
     margin = _INDENT + _LABELS
     if verbose:
         for location in also:
-            page.block(page.text(_where(location, main)), indent=margin)
+            page.block(page.text(in_words(location, main)), indent=margin)
         return
-    names = _distinct(also)
+    entities = names(also)
     fold = ", … (--verbose lists all)"
     room = 2 * (page.prose - margin) - len(f"and {len(also)} more: ") - len(fold) - 10  # ends of wrapped lines
     shown = 1
-    while shown < len(names) and len(", ".join(names[: shown + 1])) <= room:
+    while shown < len(entities) and len(", ".join(entities[: shown + 1])) <= room:
         shown += 1
-    listed = ", ".join(names[:shown]) + (fold if shown < len(names) else "")
+    listed = ", ".join(entities[:shown]) + (fold if shown < len(entities) else "")
     page.block(page.text(f"and {len(also)} more: {listed}"), indent=margin)
-
-
-def _distinct(also: Sequence[Location]) -> list[str]:
-    """Names of the places: their modules, or their nodes or tensors where several share a module."""
-    entities = [_name(location.entity or location.artifact) for location in also]
-    if len(set(entities)) == len(entities):
-        return entities
-    return [_name(location.node or location.tensor or location.entity or location.artifact) for location in also]
 
 
 def _write_paragraphs(label: str, text: str, page: Page) -> None:

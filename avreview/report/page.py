@@ -38,6 +38,7 @@ _ASCII = {
     "✗": "x", "✓": "+", "×": "x", "≤": "<=", "≥": ">=", "≠": "!=", "±": "+/-", "→": "->", "√": "sqrt ", "²": "^2",
     "§": "section ", "∂": "d", "α": "alpha", "β": "beta", "γ": "gamma", "ε": "eps", "μ": "mu", "µ": "mu",
     "σ": "sigma", "∈": " in ", "∞": "inf", "≈": "~", "½": "1/2", "¼": "1/4", "¾": "3/4", "⁻": "^-", "⁵": "5",
+    "▁": "1", "▂": "2", "▃": "3", "▄": "4", "▅": "5", "▆": "6", "▇": "7", "█": "8", "▲": "^", "▼": "v",
 }  # fmt: skip
 
 
@@ -75,10 +76,7 @@ class Page:
 
     def fit(self, words: str) -> str:
         """`words` in characters that the stream can take."""
-        if self.unicode or words.isascii():
-            return words
-        spelled = "".join(_ASCII.get(character, character) for character in words)
-        return spelled.encode("ascii", "backslashreplace").decode("ascii")
+        return words if self.unicode else in_ascii(words)
 
     def put(self, *parts: Text | str, indent: int = 0) -> None:
         """One line, as it is."""
@@ -144,8 +142,20 @@ def open_page(stream: TextIO, *, width: int | None = None, color: str = "auto") 
         emoji=False,
         highlight=False,
     )
-    encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
-    return Page(console, unicode=encoding.startswith("utf"))
+    return Page(console, unicode=takes_unicode(stream))
+
+
+def takes_unicode(stream: TextIO) -> bool:
+    """Whether every character can be written to the stream."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
+def in_ascii(words: str) -> str:
+    """`words` spelled in ASCII, for a stream that takes no more than that."""
+    if words.isascii():
+        return words
+    spelled = "".join(_ASCII.get(character, character) for character in words)
+    return spelled.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _is_terminal(stream: TextIO) -> bool:

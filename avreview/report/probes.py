@@ -9,29 +9,32 @@ if TYPE_CHECKING:
     from avreview.report.page import Page
 
 _NAME = 60
-_REASON = 600
+_LINE = 600
 
 
 def write_probes(runs: Sequence[Mapping[str, Any]], page: Page) -> None:
-    """One line for each probe that was started, after the inputs: equal ones are said once."""
+    """One entry for each probe that was started, with the inputs of its last run, and where inputs came from."""
     if not runs:
         return
     page.heading("What was run")
-    inputs = [run["inputs"] for run in runs if run.get("inputs")]
-    for given in [entry for place, entry in enumerate(inputs) if entry not in inputs[:place]]:
-        page.block(page.text(_inputs(given), limit=_REASON), indent=3)
     for run in runs:
-        reason = run.get("reason")
-        lead = page.text(f" {'?' if reason else '✓'} ", "quiet" if reason else "")
-        outcome = "" if not reason else ": came to nothing; the reason stands below"
-        page.block(page.text(f"{run['probe']}{outcome}", limit=_REASON), indent=3, lead=lead)
+        mark, style = ("?", "quiet") if run.get("reason") else ("✓", "")
+        page.block(page.text(_run(run), limit=_LINE), indent=3, lead=page.text(f" {mark} ", style))
+    for source in dict.fromkeys(_source(run["inputs"]) for run in runs if run.get("inputs")):
+        page.block(page.text(source, "quiet", limit=_LINE), indent=3)
 
 
-def _inputs(given: Mapping[str, Any]) -> str:
-    """`image: image, float32 [2, 3, 40, 80]; seed 0`."""
-    arrays = given.get("arrays", ())
-    words = [
-        f"{str(array['name'])[:_NAME]}: {array['kind']}, {array['dtype']} {list(array['shape'])}" for array in arrays
+def _run(run: Mapping[str, Any]) -> str:
+    """`repeat: image, image float32 [2, 3, 40, 80]`."""
+    if run.get("reason"):
+        return f"{run['probe']}: came to nothing; the reason stands below"
+    arrays = [
+        f"{str(array['name'])[:_NAME]} {array['dtype']} {list(array['shape'])} ({array['kind']})"
+        for array in (run.get("inputs") or {}).get("arrays", ())
     ]
-    source = f"from {given['given']}" if given.get("given") else f"seed {given.get('seed')}"
-    return f"inputs {'; '.join(words)}; {source}" if words else f"no inputs; {source}"
+    return f"{run['probe']}: {', '.join(arrays)}" if arrays else str(run["probe"])
+
+
+def _source(inputs: Mapping[str, Any]) -> str:
+    given = inputs.get("given")
+    return f"Inputs from {given}." if given else f"Inputs made up from seed {inputs.get('seed')}."

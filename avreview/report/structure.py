@@ -79,9 +79,9 @@ def _key(key: Any) -> str:
 
 
 def _review(review: Review) -> dict[str, Any]:
-    counts = {str(severity): review.tally(severity) for severity in sorted(Severity, reverse=True)}
+    counts: dict[str, Any] = {str(severity): review.tally(severity) for severity in sorted(Severity, reverse=True)}
     titles = {"name": review.title, "role": review.role}
-    structure = {
+    structure: dict[str, Any] = {
         **{key: title for key, title in titles.items() if title},
         "subject": review.subject,
         "verdict": str(review.verdict),

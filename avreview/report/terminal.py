@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from avreview.engine.review import Severity, Verdict
+from avreview.report.depth import write_depth
 from avreview.report.details import write_details
 from avreview.report.page import Page, open_page
 from avreview.report.probes import write_probes
 from avreview.report.tables import FOLDED
 from avreview.report.values import count, ranges, show, size, words
+from avreview.report.waivers import write_waivers
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -57,6 +59,7 @@ def render(report: Report, page: Page, *, verbose: bool = False) -> None:
             cause = reason.removeprefix(f"{path}: ")
             page.block(page.text(path, "strong", limit=_PATH), indent=3, lead=page.text(" –"))
             page.block(page.text(cause, limit=600), indent=3)
+    write_waivers(report.waivers, page)
     _write_closing(report, page)
 
 
@@ -69,6 +72,7 @@ def _write_review(review: Review, page: Page, verbose: bool) -> None:
     )
     _write_checklist(review.checklist, page, verbose)
     write_details(review, page, verbose)
+    write_depth(review.evidence.get("signal"), page, verbose)
     write_probes(review.evidence.get("probes", ()), page)
     undecided = [outcome for outcome in review.rules if outcome.verdict is Verdict.NOT_ASSESSED]
     _write_reasons("Not assessed", undecided, len(review.rules), page, verbose)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from avreview.config.document import ConfigError
-from avreview.config.reading import nearest, read_settings
+from avreview.config.nearest import nearest
+from avreview.config.reading import read_settings
 from avreview.config.settings import Planned, Settings
 from avreview.engine.cards import shipped
 from avreview.engine.review import Severity

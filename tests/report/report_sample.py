@@ -179,6 +179,18 @@ def two_reviews() -> Report:
     return Report("0.1.0", "sha256:" + "1f3c9a2b" * 8, [full_review(), clean_review()], lost)
 
 
+def small_report() -> Report:
+    """Three rules, one finding, and a file that could not be read: enough to see a format's form."""
+    kept = ("AV304", "AV502", "AV601")
+    names = {finding.rule: finding.name for finding in findings()}
+    rules = [
+        outcome._replace(name=names.get(outcome.rule, outcome.name)) for outcome in outcomes() if outcome.rule in kept
+    ]
+    found = [finding for finding in findings() if finding.rule in kept]
+    review = full_review()._replace(checklist=checklist()[5:7], rules=rules, findings=found)
+    return two_reviews()._replace(reviews=[review])
+
+
 def hostile_report(text: str) -> Report:
     """A report in which `text` stands wherever a reviewed file, or a rule of a third party, can bring it."""
     location = Location(text, node=text, module=text, tensor=text, line=3)

@@ -51,6 +51,8 @@ HOSTILE = {
     "long": "x" * 5000,
     "noncharacter": "\ufffe\U0010ffff\x7f",
 }
+# In these no line is a command; those of `github` are read back in test_report_annotations.py.
+INERT = ["terminal", "yaml", "json", "sarif", "junit", "gitlab", "markdown"]
 TEXT = st.one_of(
     st.sampled_from(sorted(HOSTILE.values())),
     st.text(),
@@ -73,14 +75,15 @@ def assert_inert(output: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("format", ["terminal", "yaml", "json"])
+@pytest.mark.parametrize("format", INERT)
 def test_hostile_text_does_nothing(text: str, format: str) -> None:
-    assert_inert(written(text, format, width=80, verbose=True))
+    output = written(text, format, width=80, verbose=True)
+    assert_inert(re.sub(r"^## (?=avreview: |. avreview: )", "", output, flags=re.MULTILINE))  # Markdown's own headings
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-@pytest.mark.parametrize("format", ["terminal", "yaml", "json"])
+@pytest.mark.parametrize("format", [*INERT, "github"])
 def test_hostile_text_can_be_encoded(text: str, encoding: str, format: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
     write(sample.hostile_report(text), format, stream, width=80)
@@ -103,6 +106,37 @@ def test_yaml_and_json_read_back_as_they_were(text: str) -> None:
     assert yaml.safe_load(as_yaml) == structure
     assert_inert(as_json)
     assert_inert(as_yaml)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_github_gets_commands_of_ours_alone(text: str) -> None:
+    lines = written(text, "github").splitlines()
+    title = "title=AV301 batch-statistics-at-inference::" if text != HOSTILE["empty"] else "::"
+    assert [line.split(" ")[0] for line in lines] == ["::error"] * 3 + ["avreview:"] * 2
+    assert all(title in line for line in lines[1:3])
+    for line in lines:
+        assert line.isprintable(), ascii(line)
+        assert "##" not in line, line
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=TEXT.filter(bool))  # of an empty name there is no property
+def test_xml_is_whole_whatever_the_text(text: str) -> None:
+    output = written(text, "junit")
+    assert_inert(output)
+    usual = ElementTree.fromstring(written("neck.bn1", "junit"))
+    assert [element.tag for element in ElementTree.fromstring(output).iter()] == [
+        element.tag for element in usual.iter()
+    ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=TEXT, format=st.sampled_from(["sarif", "gitlab"]))
+def test_other_json_is_whole_whatever_the_text(text: str, format: str) -> None:
+    output = written(text, format)
+    assert json.loads(output)
+    assert output.isascii()
+    assert_inert(output)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

@@ -28,11 +28,18 @@ CASES: dict[str, tuple[Report, str, dict[str, Any]]] = {
     "terminal-colour-80.txt": (sample.full_report(), "terminal", {"width": 80, "color": "always"}),
     "terminal-hostile-80.txt": (sample.hostile_report("\x1b]8;;x\x07 ::error::\u202e ##[x"), "terminal", {"width": 80}),
     "report.yaml": (sample.two_reviews(), "yaml", {}),
+    "report.xml": (sample.small_report(), "junit", {}),
+    "github.txt": (sample.two_reviews(), "github", {}),
+    "gitlab.json": (sample.two_reviews(), "gitlab", {}),
+    "report.md": (sample.two_reviews(), "markdown", {}),
+    "report.sarif": (sample.small_report(), "sarif", {}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_report_is_written_as_it_was(name: str) -> None:
+def test_report_is_written_as_it_was(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)  # paths are relative to the repository around the working directory
     report, format, options = CASES[name]
     stream = io.StringIO()
     write(report, format, stream, **options)
