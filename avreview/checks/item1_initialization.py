@@ -16,6 +16,7 @@ from avreview.facts.initialization import Initialization, Initializations
 from avreview.facts.modules import locate
 from avreview.facts.residual_branches import ResidualBranches
 from avreview.facts.sigmoid_chains import SigmoidChains
+from avreview.facts.silence import Silence
 
 _RELU_LIKE = frozenset({
     "relu", "relu6", "gelu", "gelu_tanh", "quick_gelu", "silu", "elu", "celu", "mish", "hardswish", "softplus",
@@ -207,21 +208,40 @@ def symmetric_weights(artifact: Artifact, reviewed: UnitReview, limits: Threshol
 
 
 @check("AV106")
-def dead_units(artifact: Artifact, units: UnitReview, limits: Thresholds) -> Iterator[Violation]:
-    """Layers most of whose units are zero or can never fire."""
+def dead_units(
+    artifact: Artifact, units: UnitReview, silence: Silence | None, limits: Thresholds
+) -> Iterator[Violation]:
+    """Layers most of whose units are zero or can never fire, and those all of whose units stayed silent in a run."""
     faults = units.faults(limits.zero_filter_ratio)
-    if not faults:
+    if not faults and silence is None:
         raise NotApplicable("the model has no layer whose units can be read")
+    path = artifact.provenance.path
+    known: set[int] = set()
     for entry in faults:
-        if entry.constant:
-            continue
         dead = sorted({*entry.zero, *entry.silent})
-        if len(dead) / entry.layer.units > limits.max_dead_share:
+        if entry.constant:
+            known.add(entry.layer.node.index)
+        elif len(dead) / entry.layer.units > limits.max_dead_share:
+            known.add(entry.layer.node.index)
             yield Violation(
-                at=entry.layer.location(artifact.provenance.path),
+                at=entry.layer.location(path),
                 message=f"{len(dead)} of {entry.layer.units} units are zero or can never fire.",
                 observed={"zero": len(entry.zero), "never_fire": len(entry.silent), "first_units": dead[:16]},
                 expected={"dead_share": f"at most {limits.max_dead_share:g}"},
+            )
+    if silence is not None:
+        yield from _silent_layers(path, silence, known)
+
+
+def _silent_layers(path: str, silence: Silence, known: set[int]) -> Iterator[Violation]:
+    """Layers behind whose rectifier nothing came out in a run, but for those that are `known` from their weights."""
+    for watched in silence.layers:
+        if watched.units > 1 and watched.silent == watched.units and watched.layer.node.index not in known:
+            yield Violation(
+                at=watched.layer.location(path),
+                message=f"None of the {watched.units} units fired on {silence.inputs}.",
+                observed={"silent_units": watched.silent, "inputs": silence.inputs},
+                expected={"silent_units": f"under {watched.units}"},
             )
 
 

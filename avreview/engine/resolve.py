@@ -134,11 +134,17 @@ class Resolver:
 
     def for_words(self, needs: Sequence[Need]) -> list[Any]:
         """The facts for what the report says. Raises NotAvailable also for a costly one that no rule has asked for."""
-        for need in needs:
-            provider = _PROVIDERS.get(need.kind)
-            if provider is not None and provider.only_for_rules and need.kind not in self._known:
-                raise NotAvailable("no selected rule needs it")
-        return self.arguments(needs)
+        return [None if need.optional and self._unasked(need) else self._for_words(need) for need in needs]
+
+    def _for_words(self, need: Need) -> Any:
+        if self._unasked(need):
+            raise NotAvailable("no selected rule needs it")
+        return self.argument(need)
+
+    def _unasked(self, need: Need) -> bool:
+        """Whether a fact is costly, and no rule came by it."""
+        provider = _PROVIDERS.get(need.kind)
+        return provider is not None and provider.only_for_rules and need.kind not in self._known
 
     def begin(self, kinds: set[type]) -> None:
         """Starts the background facts among those that `kinds` lead to."""

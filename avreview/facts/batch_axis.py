@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from avreview.artifact import Artifact, Graph, Node
@@ -38,6 +38,19 @@ class BatchAxis(NamedTuple):
     """The places where a dynamic batch meets a fixed size."""
 
     baked: Sequence[BakedBatch]
+
+
+class BatchRuns(NamedTuple):
+    """The batch sizes that were tried, where the model was run: a record that `avreview.probes.batch` fills.
+
+    `ran` are the sizes that ran, `failed` holds the runtime's words for others, `node` is the one it named.
+    `fixed_outputs` declare the batch by its name and do not follow it.
+    """
+
+    ran: tuple[int, ...]
+    failed: Mapping[int, str]
+    node: Node | None
+    fixed_outputs: tuple[str, ...]
 
 
 @fact

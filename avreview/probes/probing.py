@@ -16,6 +16,7 @@ from avreview.sandbox import Ending, Limits, Outcome, start
 _LONGEST = 300  # characters of what a runtime says
 _CHILD = "avreview.probes.child.job:run"
 _LOADING = "loading the model"  # the stage whose failure every probe would share
+_LOADING_REFERENCE = "loading the reference"  # and the one of those that take a reference
 
 
 class ProbeRun(NamedTuple):
@@ -33,6 +34,7 @@ class Probing:
         self._path = path
         self._request = request
         self._broken: str | None = None
+        self._broken_reference: str | None = None
         self._attempt = 0
         self.runs: list[ProbeRun] = []
 
@@ -45,14 +47,19 @@ class Probing:
         if probe not in self._request.probes:
             raise NotAvailable(f"needs the model to be run; pass --probe={probe}, or --probe for all probes")
 
-    def run(self, probe: str, plan: InputPlan, *, user_code: bool = False, **options: Any) -> Mapping[str, Any]:
+    def run(
+        self, probe: str, plan: InputPlan, *, user_code: bool = False, export: bool = True, **options: Any
+    ) -> Mapping[str, Any]:
         """What the child's `probe` (a module of `avreview.probes.child`) measured, with `options` among its job.
 
+        `export` is False for a probe that runs the reference alone: it does without an export that cannot be loaded.
         Raises NotAvailable, with the reason, when it was not asked for or came to nothing.
         """
         self.require(probe)
-        if self._broken is not None:
+        if self._broken is not None and export:
             raise NotAvailable(self._broken)
+        if "reference" in options and self._broken_reference is not None:
+            raise NotAvailable(self._broken_reference)
         request = self._request
         job = {
             "path": os.path.abspath(self._path),
@@ -73,6 +80,8 @@ class Probing:
         if reason is not None:
             if answer.get("stage") == _LOADING:
                 self._broken = reason
+            if answer.get("stage") == _LOADING_REFERENCE:
+                self._broken_reference = reason
             raise NotAvailable(reason)
         self._attempt = int(answer.get("attempt", self._attempt))
         return answer

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from avreview.artifact import Artifact, Node
 from avreview.engine.cards import catalogue
-from avreview.engine.resolve import fact
+from avreview.engine.resolve import NotAvailable, fact
 from avreview.facts.graphs import the_graph
+from avreview.facts.randomness import Randomness
 from avreview.probes.plan import InputPlan
 from avreview.probes.probing import Probing
 
@@ -16,7 +17,7 @@ _SAMPLES = 2
 
 
 class Repeatability(NamedTuple):
-    """How far each output moved between runs on the same input: the largest |difference| / largest |output|.
+    """How far each output moved in `runs` on the same input: the largest |difference| / largest |output|.
 
     `culprit` is the first node whose result differs though nothing that it reads does.
     """
@@ -28,9 +29,15 @@ class Repeatability(NamedTuple):
 
 
 @fact(only_for_rules=True)
-def repeatability(artifact: Artifact, probing: Probing, plan: InputPlan) -> Repeatability:
-    """Runs the model several times on one batch."""
-    runs = int(catalogue()["AV702"].limits.runs)
-    answer = probing.run("repeat", plan, runs=runs, samples=_SAMPLES)
+def repeatability(artifact: Artifact, probing: Probing, plan: InputPlan, randomness: Randomness) -> Repeatability:
+    """Runs the model several times on one batch: often where it draws random numbers, which may agree by chance."""
+    limits = catalogue()["AV702"].limits
+    draws = [dropout.node for dropout in randomness.active] + [generator.node for generator in randomness.others]
+    answer = probing.run("repeat", plan, runs=int(limits.random_runs if draws else limits.runs), samples=_SAMPLES)
+    if draws and not answer["differing"]:
+        raise NotAvailable(
+            f"the model draws random numbers ({draws[0].op} {draws[0].label}), and {answer['runs']} runs agreed "
+            "nevertheless; AV401 and AV701 judge what draws them"
+        )
     culprit = the_graph(artifact).producer.get(answer["culprit"] or "")
-    return Repeatability(runs, answer["outputs"], tuple(answer["differing"]), culprit)
+    return Repeatability(answer["runs"], answer["outputs"], tuple(answer["differing"]), culprit)

@@ -12,11 +12,12 @@ from models import ModelBuilder
 
 from avreview.artifact import Artifact, Provenance
 from avreview.engine.cards import catalogue
-from avreview.engine.review import Review, Severity, Verdict
 from avreview.engine.policy import Policy
+from avreview.engine.review import Review, Severity, Verdict
 from avreview.engine.run import run
 from avreview.facts.modality import StatedModality
 from avreview.facts.subject import Companions
+from avreview.probes.request import NOTHING, ProbeRequest
 
 DECIDED = [card.id for card in catalogue() if not card.planned]
 PLANNED = [card.id for card in catalogue() if card.planned]
@@ -29,7 +30,7 @@ def without_graph() -> Review:
     """The review of a file that holds neither graph nor weights."""
     artifact = Artifact(Provenance("weights.bin", "none", 0), {})
     rules = catalogue()
-    given = {Artifact: artifact, StatedModality: StatedModality(None), Companions: Companions()}
+    given = {Artifact: artifact, StatedModality: StatedModality(None), Companions: Companions(), ProbeRequest: NOTHING}
     return run(rules, Policy(frozenset(rules.cards)), [given], {"model": artifact})
 
 

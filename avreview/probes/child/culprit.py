@@ -24,7 +24,7 @@ def first_departure(runtime: Runtime, start: str, departs: Callable[[Sequence[st
         if not before or runtime.is_late:
             return start
         step = max(1, len(before) // _AT_ONCE)
-        direct = _direct(runtime, start) - clean
+        direct = nearest(runtime, start) - clean
         wanted = sorted({*before[::step], *direct}, key=lambda key: graph.producer[key].index)
         found = departs(wanted)
         clean |= set(wanted) - found
@@ -50,7 +50,7 @@ def _before(runtime: Runtime, key: str, clean: set[str]) -> list[str]:
     return sorted(usable, key=lambda source: graph.producer[source].index)
 
 
-def _direct(runtime: Runtime, key: str) -> set[str]:
+def nearest(runtime: Runtime, key: str) -> set[str]:
     """The nearest values in front of `key` that can be outputs."""
     graph = runtime.graph
     found: set[str] = set()

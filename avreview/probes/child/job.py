@@ -15,6 +15,8 @@ from avreview.stages import stage
 def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """Runs the probe of that name (a module beside this one). The answer holds `refused` when it came to nothing.
 
+    `inputs` in it is what the report says of them: the plan's, unless the probe has others.
+
     A MemoryError is left to the sandbox, which tells it from other failures.
     """
     stage("starting")
@@ -31,7 +33,7 @@ def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
         if refused is None:
             raise
         return {"refused": refused, "stage": runtime.stage if runtime else "", "inputs": _described(inputs)}
-    return {**answer, "inputs": _described(inputs), "attempt": inputs.attempt}
+    return {"inputs": _described(inputs), **answer, "attempt": inputs.attempt}
 
 
 def _described(inputs: Inputs | None) -> Any:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 LOADING = "loading the model"
 RUNNING = "running the model"
+# Types that numpy has not: TensorProto.DataType, and what holds their bits on the way into the runtime.
+_SPECIAL = {
+    "bfloat16": (16, "uint16"), "float8_e4m3fn": (17, "uint8"), "float8_e4m3fnuz": (18, "uint8"),
+    "float8_e5m2": (19, "uint8"), "float8_e5m2fnuz": (20, "uint8"),
+}  # fmt: skip
 _ACTIVE_DROPOUT = "EliminateDropout"  # the optimization that deletes dropout, even one that drops
 
 
@@ -37,7 +42,8 @@ class Session:
         """The outputs and taps by name, or the `wanted` ones alone. Raises what ONNX Runtime raises."""
         names = [*self.outputs, *self.taps] if wanted is None else list(wanted)
         self._runtime.at(RUNNING)
-        return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
+        handed = {name: _handed_over(array) for name, array in feed.items()}
+        return dict(zip(names, self._session.run(names, handed), strict=True))
 
 
 class Runtime:
@@ -79,39 +85,49 @@ class Runtime:
     def session(
         self,
         *,
-        optimized: bool = False,
+        optimized: bool | str = False,
+        without: Sequence[str] = (),
         taps: Sequence[str] = (),
         addition: bytes = b"",
         model: bytes | None = None,
     ) -> Session:
         """A session on the model (or on `model`, another form of it).
 
+        `optimized` may name a level, `BASIC` or `EXTENDED`, and `without` names optimizations that stay off.
         `taps` are made outputs as well. `addition` is a serialized ModelProto whose graph's nodes and outputs are
         added: protobuf joins messages that are written one behind the other, so the weights need not be parsed for it.
+        ONNX Runtime takes the last of the nodes that nothing reads first, and before it only what it needs: written
+        against the data flow, each reduction runs right behind what it reduces, which is then freed.
         """
         self.at(LOADING)
         ort = _onnxruntime()
         options = ort.SessionOptions()
-        levels = ort.GraphOptimizationLevel
-        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+        level = f"ENABLE_{optimized}" if isinstance(optimized, str) else "ENABLE_ALL" if optimized else "DISABLE_ALL"
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{level}")
         options.log_severity_level = 4
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", os.path.dirname(self.path)
         )
-        if addition or taps:
-            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # a reduction right behind what it reduces
         extra = addition + b"".join(map(_output, taps))
         content: str | bytes = self.path
         if extra or model is not None:
             content = (self._content() if model is None else model) + extra
         session = ort.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=[_ACTIVE_DROPOUT]
+            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=[_ACTIVE_DROPOUT, *without]
         )
         return Session(self, session, taps)
 
     def _content(self) -> bytes:
         with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             return buffer[:]
+
+
+def _handed_over(array: Array) -> Any:
+    """An array as the runtime takes it."""
+    if array.dtype.name not in _SPECIAL:
+        return array
+    kind, bits = _SPECIAL[array.dtype.name]
+    return _onnxruntime().OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(bits), kind)
 
 
 def _onnxruntime() -> Any:
