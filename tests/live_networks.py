@@ -220,6 +220,41 @@ def attention() -> Built:
     return nn.TransformerEncoder(layer, 4, enable_nested_tensor=False), torch.randn(4, 6, WIDTH)
 
 
+class Recurrent(nn.Module):  # type: ignore[misc]
+    """Linear, two LSTMs, linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(WIDTH, 16), nn.Linear(16, 4)
+        self.inner = nn.ModuleList([nn.LSTM(16, 16, batch_first=True) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for layer in self.inner:
+            x, _ = layer(x)
+        return self.last(x)
+
+
+def recurrent() -> Built:
+    return Recurrent(), torch.randn(4, 6, WIDTH)
+
+
+class WithCache(nn.Module):  # type: ignore[misc]
+    """Returns something beside its tensors, as language models return their cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = camera_stale()[0]
+
+    def forward(self, image: Tensor) -> dict[str, Any]:
+        return {"scores": self.inner(image), "cache": object()}
+
+
+def with_cache() -> Built:
+    return WithCache(), picture(4)
+
+
 def raising() -> Built:
     raise ValueError("no weights here")
 

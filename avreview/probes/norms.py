@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avreview.engine.cards import catalogue
+from avreview.engine.cards import Thresholds, catalogue
 from avreview.engine.resolve import NotApplicable, NotAvailable, fact
 from avreview.facts.layers import Layers
 from avreview.facts.norm_health import NormHealth, StoredStatistics
@@ -26,7 +26,8 @@ class NormShift(NamedTuple):
 
     `mean_shift` counts the stored deviations √(variance + eps) between the means; `variance_ratio` is the new variance
     over the stored one, eps added to both, as the norm divides by their sum: so a channel that is constant is no
-    matter. Both are NaN where the data gave no finite number, which counts as moved.
+    matter. A channel has moved where one of them is over its limit by more than its standard errors explain. Both are
+    NaN where the data gave no finite number, which counts as moved.
     """
 
     stored: StoredStatistics
@@ -76,17 +77,21 @@ def recalibration(health: NormHealth, layers: Layers, probing: Probing, plan: In
         if found is None:
             hidden.append(entry)
         else:
-            shifts.append(_shift(entry, found, limits.max_mean_shift, limits.max_variance_ratio))
+            shifts.append(_shift(entry, found, limits))
     return Recalibration(int(answer["samples"]), shifts, hidden, folded)
 
 
-def _shift(stored: StoredStatistics, found: Mapping[str, Any], largest: float, factor: float) -> NormShift:
+def _shift(stored: StoredStatistics, found: Mapping[str, Any], limits: Thresholds) -> NormShift:
     import numpy as np
 
-    mean, variance = (np.array(found[part], np.float64) for part in ("mean", "variance"))  # None becomes NaN
-    eps = stored.norm.eps or 0.0
+    mean, variance, mean_error, variance_error = (  # None becomes NaN
+        np.array(found[part], np.float64) for part in ("mean", "variance", "mean_error", "variance_error")
+    )
+    eps, factor, sure = stored.norm.eps or 0.0, limits.max_variance_ratio, limits.standard_errors
     with np.errstate(all="ignore"):
-        shift = (mean - stored.mean) / np.sqrt(np.maximum(stored.variance, 0) + eps)
-        ratio = (variance + eps) / (np.maximum(stored.variance, 0) + eps)
-        as_stored = (abs(shift) <= largest) & (ratio <= factor) & (ratio >= 1 / factor)
+        divisor = np.maximum(stored.variance, 0) + eps
+        shift, ratio = (mean - stored.mean) / np.sqrt(divisor), (variance + eps) / divisor
+        doubt = sure * mean_error / np.sqrt(divisor), sure * variance_error / divisor
+        as_stored = (abs(shift) - doubt[0] <= limits.max_mean_shift) & (ratio - doubt[1] <= factor)
+        as_stored &= ratio + doubt[1] >= 1 / factor
     return NormShift(stored, shift, ratio, ~as_stored)

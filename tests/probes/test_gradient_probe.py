@@ -42,6 +42,20 @@ def test_the_ratio_is_how_much_the_variance_grows_a_layer_on_its_way_back() -> N
     assert math.isnan(by_ratios(1.0))
 
 
+def test_a_wider_layer_shares_the_gradient_among_more_units() -> None:
+    """With weights that keep the signal's variance, that of the gradient of one unit goes by fan_out / fan_in."""
+    widths = [4, 8, 16, 32, 64, 128, 256]
+    layers = [GradientLayer(str(width), "Linear", 1 / width, width) for width in widths]
+    assert GradientDepth(layers, "none", (), (), {}).ratio == pytest.approx(1)
+
+
+def test_recurrent_layers_are_shown_and_not_judged() -> None:
+    found = depth(measured("live_networks:recurrent"))
+    assert [layer.kind for layer in found.layers] == ["Linear", "LSTM", "LSTM", "Linear"]
+    assert [layer.path for layer in found.judged] == ["first", "last"]
+    assert list(found.variance) == ["first", "inner.0", "inner.1", "last"]
+
+
 def test_orthogonal_layers_keep_the_variance_of_what_comes_in() -> None:
     found = depth(measured("live_networks:orthogonal"))
     assert list(found.variance) == [str(2 * layer) for layer in range(10)]

@@ -65,6 +65,16 @@ def test_a_detector_that_wants_targets_has_its_norms_switched_alone() -> None:
     assert found["parts"][0]["path"] == "camera.stem.1"
 
 
+def test_what_is_no_tensor_is_passed_over() -> None:
+    assert measured("live_networks:with_cache")["parts"][0]["path"] == "inner.stem.1"
+
+
+def test_the_dropouts_inside_transformer_layers_count() -> None:
+    found = measured("live_networks:attention")
+    assert found["parts"]
+    assert all(part["chance"] for part in found["parts"])
+
+
 def test_many_parts_are_divided_by_the_module_tree() -> None:
     found = measured("live_networks:many_norms")
     assert found["sensitive"] == 72

@@ -9,7 +9,7 @@ import pytest
 from models import Array, ModelBuilder
 
 from avreview.probes.child.inputs import Inputs
-from avreview.probes.child.norms import Moments, probe
+from avreview.probes.child.norms import Estimate, Moments, probe
 from avreview.probes.child.refusal import Refused
 from avreview.probes.child.runtime import Runtime
 
@@ -94,7 +94,18 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
         part = data[start:stop]
         center = part.mean(2)
         moments.add(center, ((part - center[..., None]) ** 2).sum(2), part.shape[2])
-    found = moments.as_json()
-    assert found["count"] == 40 * 16
-    np.testing.assert_allclose(found["mean"], data.mean((0, 2)), rtol=1e-6)
-    np.testing.assert_allclose(found["variance"], data.var((0, 2)), rtol=1e-6)
+    assert moments.count == 40 * 16
+    np.testing.assert_allclose(moments.mean, data.mean((0, 2)), rtol=1e-9)
+    np.testing.assert_allclose(moments.variance, data.var((0, 2)), rtol=1e-9)
+
+
+def test_standard_errors_are_those_of_independent_samples() -> None:
+    """Of n independent samples that are constant in space the mean has σ / √n, whatever the number of pixels."""
+    values = np.random.default_rng(2).normal(5, 3, (400, 200))
+    estimate = Estimate(200)
+    for start in range(0, 400, 40):
+        estimate.add(values[start : start + 40], np.zeros((40, 200)), 64.0, 40)
+    found = estimate.as_json()
+    assert found is not None
+    assert np.mean(found["mean_error"]) == pytest.approx(3 / 400**0.5, rel=0.1)
+    assert np.mean(found["variance_error"]) == pytest.approx(9 * (2 / 400) ** 0.5, rel=0.1)

@@ -12,6 +12,7 @@ from avreview.probes.child.refusal import Refused
 from avreview.probes.child.runtime import Runtime
 
 Array = np.ndarray[Any, Any]
+_FOLDS = 8
 _PARTS = ("mean", "squares", "shape")
 _AXES_ARE_INPUTS = 18  # the opset from which reductions take their axes as an input
 
@@ -21,8 +22,13 @@ class Moments:
 
     def __init__(self, channels: int) -> None:
         self.count = 0.0
-        self._mean = np.zeros(channels)
+        self.mean = np.zeros(channels)
         self._squares = np.zeros(channels)
+
+    @property
+    def variance(self) -> Array:
+        """The biased one, as batch norms use it."""
+        return self._squares / self.count
 
     @np.errstate(all="ignore")
     def add(self, mean: Array, squares: Array, each: float) -> None:
@@ -34,15 +40,45 @@ class Moments:
         means = mean.astype(np.float64)
         center, added = means.mean(axis=0), each * len(means)
         total = self.count + added
-        apart = center - self._mean
+        apart = center - self.mean
         self._squares += squares.astype(np.float64).sum(axis=0) + each * ((means - center) ** 2).sum(axis=0)
         self._squares += apart**2 * (self.count * added / total)
-        self._mean += apart * (added / total)
+        self.mean += apart * (added / total)
         self.count = total
 
-    def as_json(self) -> dict[str, Any]:
-        """Mean and (biased) variance by channel; None where they are not finite."""
-        return {"count": self.count, "mean": _numbers(self._mean), "variance": _numbers(self._squares / self.count)}
+
+class Estimate:
+    """Moments over all samples, and over several folds of them, which tell how uncertain they are."""
+
+    def __init__(self, channels: int) -> None:
+        self._whole = Moments(channels)
+        self._folds = [Moments(channels) for _ in range(_FOLDS)]
+        self._samples = 0
+
+    def add(self, mean: Array, squares: Array, each: float, samples: int) -> None:
+        """Adds a batch; `mean` and `squares` are [parts, channels], as many parts of each of the `samples`."""
+        self._whole.add(mean, squares, each)
+        own = len(mean) // samples if samples and len(mean) % samples == 0 else len(mean)
+        for start in range(0, len(mean), own):
+            fold = self._folds[self._samples % _FOLDS]
+            fold.add(mean[start : start + own], squares[start : start + own], each)
+            self._samples += 1
+
+    @np.errstate(all="ignore")
+    def as_json(self) -> dict[str, Any] | None:
+        """Mean and variance by channel with their standard errors, None where not finite; None without data."""
+        whole, folds = self._whole, [fold for fold in self._folds if fold.count]
+        if len(folds) < 2:
+            return None
+        means = np.stack([fold.mean for fold in folds])
+        variances = np.stack([fold.variance + (fold.mean - whole.mean) ** 2 for fold in folds])
+        errors = [part.std(axis=0, ddof=1) / len(folds) ** 0.5 for part in (means, variances)]
+        return {
+            "mean": _numbers(whole.mean),
+            "variance": _numbers(whole.variance),
+            "mean_error": _numbers(errors[0]),
+            "variance_error": _numbers(errors[1]),
+        }
 
 
 def probe(runtime: Runtime, inputs: Inputs, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,22 +95,23 @@ def probe(runtime: Runtime, inputs: Inputs, job: Mapping[str, Any]) -> dict[str,
     observed = {place: (norms[place]["input"], int(norms[place]["channels"])) for place in seen}
     session = runtime.session(addition=_addition(observed, runtime.graph.opsets.get("", 1)))
     wanted = [_name(place, part) for place in seen for part in _PARTS]
-    moments = {place: Moments(channels) for place, (_, channels) in observed.items()}
+    moments = {place: Estimate(channels) for place, (_, channels) in observed.items()}
     samples = 0
     inputs.settle(session, inputs.samples(job["samples"]))
     for feed in inputs.batches(job["samples"]):
         reduced = session.run(feed, wanted)
+        count = _extent(inputs, feed)
         for place, moment in moments.items():
             mean, squares, shape = (reduced[_name(place, part)] for part in _PARTS)
             if shape[0] and shape[2]:
-                moment.add(mean, squares, float(shape[2]))
-        samples += _extent(inputs, feed)
+                moment.add(mean, squares, float(shape[2]), count)
+        samples += count
     if samples < job["least"]:
         raise Refused(
             f"needs at least {job['least']} samples; of the {inputs.count} in --inputs only {samples} fill batches of "
             f"{inputs.fixed}, the size that the model fixes"
         )
-    found = {place: moment.as_json() for place, moment in moments.items() if moment.count}
+    found = {place: moment.as_json() for place, moment in moments.items()}
     return {"samples": samples, "norms": [found.get(place) for place in range(len(norms))]}
 
 
