@@ -190,11 +190,16 @@ class Provenance(NamedTuple):
     bytes: int
     producer: str | None = None
     details: Mapping[str, Any] = {}
-    files: Sequence[str] = ()  # further files that belong to it: external data
+    files: Sequence[str] = ()  # further files that were read: external data, shards, what stands in a folder
 
 
 class Digest(Protocol):
     """A file's sha256, being computed."""
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        ...
 
     def hexdigest(self) -> str:
         """Waits for it."""

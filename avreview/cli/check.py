@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -10,12 +11,14 @@ import typer
 from typer.core import TyperCommand
 
 from avreview.cli.output import complain, words
-from avreview.cli.reports import Format, planned_outputs, write_reports
+from avreview.cli.reports import Format, check_attest, planned_outputs, write_reports
 from avreview.cli.settings import limited, over, planned_reviews, stated_settings, write_settings
 from avreview.errors import UsageError
 from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
+    from avreview.cache.reviews import KeptReviews
+    from avreview.config.settings import Planned, Settings
     from avreview.engine.review import Report
     from avreview.probes.request import ProbeRequest
 
@@ -108,7 +111,7 @@ def check(
             metavar="FILE",
         ),
     ] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration.")] = False,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration, use no rule packs.")] = False,
     profile: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="What settings start from: default, strict or audit.", metavar="NAME"),
@@ -176,8 +179,30 @@ def check(
             help="The most memory that reading one file may take. [default: 1GiB]", metavar="SIZE", parser=_bytes
         ),
     ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option("--cache/--no-cache", help="Take the review of an unchanged model from an earlier run."),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Review again whenever a file changes that the review depends on.")
+    ] = False,
+    attest: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Write an in-toto statement about the review to a file, for others to sign.",
+            metavar="FILE",
+            dir_okay=False,
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Unfold long lists, tables and everything not assessed.")
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="On a terminal, only findings that fail the review, and the closing line."),
+    ] = False,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="On a terminal, add counts by rule over all reviews.")
     ] = False,
 ) -> None:
     """Review models: the nine questions, answered from the files. Nothing in them is run without --probe.
@@ -187,37 +212,63 @@ def check(
     from avreview.api import review_planned
     from avreview.engine.review import Severity
 
-    chosen = None if fail_on is None else Severity.parse(fail_on.value)
-    settings = over(stated_settings(config, isolated, profile), words(select), words(ignore), chosen)
+    def settled() -> Settings:
+        chosen = None if fail_on is None else Severity.parse(fail_on.value)
+        return over(stated_settings(config, isolated, profile), words(select), words(ignore), chosen)
+
     if show_settings:
-        write_settings(settings)
+        write_settings(settled())
         return
     outputs = planned_outputs(format, output)
+    check_attest(attest, outputs)
     asked = _asked(probe, inputs, reference)
     limits = {"seconds": probe_timeout, "memory": probe_memory, "seed": seed}
-    planned = planned_reviews(
-        settings,
-        models or [],
-        checkpoint=_text(checkpoint),
-        pretrained=_text(pretrained),
-        weights=weights,
-        modality=modality.value if modality is not None else None,
-    )
-    report = review_planned(planned, settings, memory=memory, probes=asked and limited(asked, settings, limits))
-    for _, reason in report.unreadable:
-        complain(reason)
-    write_reports(report, outputs, verbose=verbose)
-    _leave(report, exit_zero)
+    kept = _kept(cache)
+
+    def once() -> tuple[int, Settings, Sequence[Planned], Report]:
+        settings = settled()
+        planned = planned_reviews(
+            settings,
+            models or [],
+            checkpoint=_text(checkpoint),
+            pretrained=_text(pretrained),
+            weights=weights,
+            modality=modality.value if modality is not None else None,
+        )
+        probes = asked and limited(asked, settings, limits)
+        report = review_planned(planned, settings, memory=memory, probes=probes, kept=kept)
+        if kept is not None and kept.trouble:
+            complain(kept.trouble)
+        for _, reason in report.unreadable:
+            complain(reason)
+        write_reports(report, outputs, attest, verbose=verbose, quiet=quiet, statistics=statistics)
+        return _code(report, exit_zero), settings, planned, report
+
+    if watch:
+        from avreview.cli.watch import Round, watch_files
+
+        written = [path for path in (attest, *(output.path for output in outputs)) if path is not None]
+        raise typer.Exit(watch_files(lambda: Round(*once()), written))
+    raise typer.Exit(once()[0])
 
 
-def _leave(report: Report, exit_zero: bool) -> None:
-    """Ends with 2 or 1 where something was unreadable or found."""
+def _kept(wanted: bool) -> KeptReviews | None:
+    """The reviews of earlier runs, where they are asked for."""
+    if not wanted:
+        return None
+    from avreview.cli.kept import open_cache
+
+    return open_cache()
+
+
+def _code(report: Report, exit_zero: bool) -> int:
+    """The exit code: 2 or 1 where something was unreadable or found."""
     from avreview.engine.review import Verdict
 
     if report.unreadable:
-        raise typer.Exit(2)
-    if any(entry.verdict is Verdict.FAIL for entry in report.reviews) and not exit_zero:
-        raise typer.Exit(1)
+        return 2
+    failed = any(entry.verdict is Verdict.FAIL for entry in report.reviews)
+    return 1 if failed and not exit_zero else 0
 
 
 def _text(path: Path | None) -> str | None:

@@ -17,15 +17,18 @@ class Kind(str, enum.Enum):
     CONFIG = "config"
     WAIVERS = "waivers"
     BASELINE = "baseline"
+    DIFF = "diff"
 
 
 def schema(kind: Annotated[Kind, typer.Argument(help="What the schema describes.")] = Kind.REPORT) -> None:
     """Print a JSON Schema: of the report, or of a configuration."""
     from avreview.report.json_format import dumps
-    from avreview.report.schema import report_schema
+    from avreview.report.schema import diff_schema, report_schema
 
     if kind is Kind.REPORT:
         found = report_schema()
+    elif kind is Kind.DIFF:
+        found = diff_schema()
     else:
         from avreview.config.schemas import schema as config_schema
 

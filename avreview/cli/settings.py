@@ -27,13 +27,13 @@ def stated_settings(config: Path | None, isolated: bool, profile: str | None) ->
 
     if isolated and config is not None:
         raise UsageError("--isolated reads no configuration and --config names one; leave one of them out")
-    found = config if config is not None or isolated else nearest(Path.cwd())
+    found = config if config is not None or isolated else _from_here(nearest(Path.cwd()))
     if found is None and profile is None:
-        return Settings()
+        return Settings(packs=not isolated)
     from avreview.config.reading import read_settings
-    from avreview.engine.cards import shipped
+    from avreview.engine.cards import installed, shipped
 
-    return read_settings(found, profile, shipped())
+    return read_settings(found, profile, shipped() if isolated else installed())._replace(packs=not isolated)
 
 
 def over(settings: Settings, select: list[str], ignore: list[str], fail_on: Severity | None) -> Settings:
@@ -81,6 +81,11 @@ def write_settings(settings: Settings) -> None:
 
     with destination() as stream:
         write_structure(simple(settings.complete()), stream)
+
+
+def _from_here(path: Path | None) -> Path | None:
+    """A path as seen from the working folder: a report that names it so holds in another checkout as well."""
+    return None if path is None else Path(os.path.relpath(path))
 
 
 def _same(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from avreview.errors import AvreviewError
 from avreview.load.wording import one_line, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MOST_BYTES = 1 << 20
 DEEPEST = 50
@@ -20,6 +21,7 @@ DEEPEST = 50
 Place = tuple[str | int, ...]  # the keys and places that lead to a value
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*)?\.?[0-9]+([eE][-+]?[0-9]+)?")
+_READ: dict[str, str] = {}  # the sha256 of each file by the path under which it was read
 _WORDS: Mapping[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -55,11 +57,25 @@ class Document(NamedTuple):
 
 def read_document(path: str | os.PathLike[str]) -> Document:
     """The YAML document in a file. Raises ConfigError for whatever is not plain, bounded data."""
-    text = read_text(path)
+    return parse_document(path, read_text(path))
+
+
+def parse_document(
+    path: str | os.PathLike[str],
+    text: str,
+    *,
+    keep: Callable[[Place], bool] | None = None,
+    scalar: Callable[[str], Any] | None = None,
+) -> Document:
+    """The YAML document in `text`, which came from a file. Raises ConfigError as `read_document` does.
+
+    Of a large file, values for whose place `keep` is false are None: they are checked and not built. `scalar` says
+    what a scalar without quotes is.
+    """
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    builder = _Builder(Path(path))
+    builder = _Builder(Path(path), keep, scalar or _scalar)
     try:
         builder.take(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
@@ -83,6 +99,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise ConfigError(path, None, f"cannot be read ({error.strerror})") from None
     if len(content) > MOST_BYTES:
         raise ConfigError(path, None, f"is larger than {MOST_BYTES >> 20} MB, which no configuration is")
+    _READ[os.fspath(path)] = hashlib.sha256(content).hexdigest()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,11 +107,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise ConfigError(path, Mark(line, 1), "is not UTF-8; save it as UTF-8") from None
 
 
+def sha256_of(path: str | os.PathLike[str]) -> str | None:
+    """The sha256 of a file's bytes as `read_text` last found them; None for a file that it has not read."""
+    return _READ.get(os.fspath(path))
+
+
 class _Builder:
     """Builds data from the parser's events; recursion is bounded by `DEEPEST`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep: Callable[[Place], bool] | None, scalar: Callable[[str], Any]) -> None:
         self._path = path
+        self._keep = keep
+        self._scalar = scalar
         self.marks: dict[Place, Mark] = {}
         self.data: Any = None
 
@@ -110,20 +134,45 @@ class _Builder:
 
     def _value(self, event: Any, events: Iterator[Any], place: Place) -> Any:
         kind = type(event).__name__
-        if kind == "AliasEvent":
-            raise self._wrong(event, "uses an alias (`*name`), which a configuration may not; write the value out")
-        if event.anchor is not None:
-            raise self._wrong(event, "sets an anchor (`&name`), which a configuration may not; write the value out")
-        if event.tag is not None and event.tag != "!":
-            raise self._wrong(event, f"has the tag {quoted(event.tag)}; tags are not allowed")
+        if self._keep is not None and not self._keep(place):
+            return self._skip(event, events, len(place))
+        self._refuse(event)
         self.marks.setdefault(place, _mark(event))
         if len(place) > DEEPEST:
             raise self._wrong(event, f"is nested more than {DEEPEST} deep")
         if kind == "ScalarEvent":
-            return event.value if event.style else _scalar(event.value)
+            return event.value if event.style else self._scalar(event.value)
         if kind == "SequenceStartEvent":
             return self._sequence(events, place)
         return self._mapping(events, place)
+
+    def _refuse(self, event: Any) -> None:
+        """Raises ConfigError for an alias, an anchor or a tag."""
+        if type(event).__name__ == "AliasEvent":
+            raise self._wrong(event, "uses an alias (`*name`), which is not allowed; write the value out")
+        if event.anchor is not None:
+            raise self._wrong(event, "sets an anchor (`&name`), which is not allowed; write the value out")
+        if event.tag is not None and event.tag != "!":
+            raise self._wrong(event, f"has the tag {quoted(event.tag)}; tags are not allowed")
+
+    def _skip(self, event: Any, events: Iterator[Any], depth: int) -> None:
+        """Passes over a value."""
+        ends = depth
+        while True:
+            kind = type(event).__name__
+            if kind == "ScalarEvent":
+                if event.anchor is not None or event.tag is not None:
+                    self._refuse(event)
+            elif kind in ("SequenceEndEvent", "MappingEndEvent"):
+                depth -= 1
+            else:
+                self._refuse(event)
+                depth += 1
+                if depth > DEEPEST:
+                    raise self._wrong(event, f"is nested more than {DEEPEST} deep")
+            if depth == ends:
+                return
+            event = next(events)
 
     def _sequence(self, events: Iterator[Any], place: Place) -> list[Any]:
         items: list[Any] = []

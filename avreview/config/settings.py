@@ -32,7 +32,10 @@ class Override(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """All settings. `files` are what they were read from; `severities` None leaves a rule out."""
+    """All settings. `files` are what they were read from; `severities` None leaves a rule out.
+
+    `packs` is False where installed rule packs are left out.
+    """
 
     files: tuple[str, ...] = ()
     profile: str = "default"
@@ -50,6 +53,7 @@ class Settings(NamedTuple):
     probe_memory: str | None = None
     seed: int | None = None
     reviews: Sequence[Planned] = ()
+    packs: bool = True
 
     def complete(self) -> dict[str, Any]:
         """All of it, in JSON's types."""
@@ -66,9 +70,9 @@ class Settings(NamedTuple):
         }
 
     def described(self) -> dict[str, Any]:
-        """What differs from what avreview does by itself."""
+        """What differs from what avreview does by itself. Which packs were in force a report says elsewhere."""
         plain = _NOTHING_SAID.complete()
-        return {key: value for key, value in self.complete().items() if value != plain[key]}
+        return {key: value for key, value in self.complete().items() if value != plain[key] and key != "packs"}
 
 
 def _words(severities: Mapping[str, Severity | None]) -> dict[str, str]:

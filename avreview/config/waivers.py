@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from avreview.clock import now
 from avreview.config.document import read_document
 from avreview.config.schemas import schema
 from avreview.config.validation import validate
@@ -62,9 +63,5 @@ def _of_file(path: str | os.PathLike[str], catalogue: Catalogue) -> Sequence[Wai
 
 
 def today() -> datetime.date:
-    """The date by which waivers expire: SOURCE_DATE_EPOCH's where that is set, so that a report can be made again."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    if epoch.isdecimal() and len(epoch) < 12:
-        now = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc)
-    return now.date()
+    """The date by which waivers expire: the report's, in UTC."""
+    return datetime.date(*now()[:3])

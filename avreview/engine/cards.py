@@ -15,13 +15,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avreview.engine.review import Severity
+from avreview import __version__
+from avreview.engine.review import RulePack, Severity
 from avreview.errors import AvreviewError, UsageError
 
+if TYPE_CHECKING:
+    from avreview.engine.packs import Pack
+
 _TOP_LEVEL = re.compile(r"^(?=[a-z_]+:)", re.MULTILINE)
-_CARD_NAME = re.compile(r"(AV\d{3})-([a-z0-9-]+)$")
+_CARD_NAME = re.compile(r"([A-Z]{2,12})(\d{3})-([a-z0-9-]+)$")
+PACKS = "avreview.packs"  # the group of entry points by which other distributions bring rules
+PREFIX = "AV"  # of the ids of our own rules; each rule pack has one of its own
 
 
 class Threshold(NamedTuple):
@@ -86,8 +92,9 @@ class Card:
         if match is None:
             raise AvreviewError(f"{path}: a rule card's file is named AVnnn-the-rules-name.yaml")
         self.path = path
-        self.id, self.name = match.groups()
-        self.item = int(self.id[2])
+        self.prefix, digits, self.name = match.groups()
+        self.id = self.prefix + digits
+        self.item = int(digits[0])
         self._severity = severity
         self._thresholds = thresholds or {}
 
@@ -95,9 +102,18 @@ class Card:
         return f"<Card {self.id} {self.name}>"
 
     @functools.cached_property
+    def _read(self) -> tuple[str, str]:
+        return read_with_digest(self.path)
+
+    @property
     def content(self) -> str:
         """The file's text."""
-        return read_text(self.path)
+        return self._read[0]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file's bytes as they were read."""
+        return self._read[1]
 
     @functools.cached_property
     def _sections(self) -> Mapping[str, str]:
@@ -195,16 +211,41 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.folders: tuple[Path, ...] = ()  # further ones
+        self.installed: tuple[Pack, ...] = ()  # rule packs of other distributions
         self.cards = _cards(folder)
+
+    def with_packs(self, packs: Sequence[Pack]) -> Catalogue:
+        """This catalogue with the cards of rule packs. Raises PackError for one that is not as it has to be."""
+        from avreview.engine.pack_cards import cards_of
+
+        changed = self._changed()
+        for pack in packs:
+            changed.installed += (pack,)
+            changed.cards |= cards_of(pack, changed)
+        changed.cards = dict(sorted(changed.cards.items()))
+        return changed
+
+    @property
+    def prefixes(self) -> frozenset[str]:
+        """What the ids of its rules begin with."""
+        return frozenset({PREFIX, *(pack.prefix for pack in self.installed)})
+
+    def _changed(self) -> Catalogue:
+        """A copy whose cards may be changed."""
+        changed = copy.copy(self)
+        changed.cards = dict(self.cards)
+        for derived in ("digest", "_sources"):
+            changed.__dict__.pop(derived, None)
+        return changed
 
     def with_folders(self, folders: Iterable[Path]) -> Catalogue:
         """This catalogue with the cards of further folders; one with a known id takes the place of the other."""
-        changed = copy.copy(self)
-        changed.cards = dict(self.cards)
+        changed = self._changed()
         for folder in folders:
-            changed.cards |= _cards(folder)
+            changed.folders += (folder,)
+            changed.cards |= _cards(folder, self.prefixes)
         changed.cards = dict(sorted(changed.cards.items()))
-        changed.__dict__.pop("digest", None)
         return changed
 
     def configured(
@@ -232,23 +273,44 @@ class Catalogue:
     @functools.cached_property
     def digest(self) -> str:
         """sha256 over names and bytes of every card, so that a report tells which rules made it."""
-        digest = hashlib.sha256()
-        for card in self:
-            digest.update(f"{card.path.name}\0{len(card.content)}\0{card.content}".encode())
-        return f"sha256:{digest.hexdigest()}"
+        return _digest(self)
+
+    def packs(self) -> list[RulePack]:
+        """The cards by where they come from: those that come with avreview, of rule packs, of each further folder.
+
+        The digest of an installed pack is over all its files, for its checks decide as much as its cards.
+        """
+        found = [RulePack("avreview", __version__, len(shipped().cards), shipped().digest)]
+        for pack in self.installed:
+            count = sum(card.prefix == pack.prefix for card in self)
+            found.append(RulePack(pack.name, pack.version, count, pack.digest))
+        for folder in self.folders:
+            cards = list(_cards(folder, self.prefixes).values())
+            found.append(RulePack(str(folder), None, len(cards), _digest(cards)))
+        return found
+
+    @property
+    def own(self) -> list[Card]:
+        """The cards in use that do not come with avreview."""
+        return [card for card in self if any(folder in card.path.parents for folder in self.folders)]
 
     def cite(self, reference: str) -> Source:
         """The source behind a citation such as `ioffe-szegedy-2015 §3.1`."""
         source, _, place = reference.partition(" ")
         entry = self._sources.get(source)
         if entry is None:
-            raise AvreviewError(f"{self.folder}: no source {source!r} in sources.yaml")
+            raise AvreviewError(f"{self.folder}: no source {source!r} in sources.yaml, nor in that of a rule pack")
         known = {key: entry[key] for key in ("title", "authors", "year", "url") if key in entry}
         return Source(id=source, place=place, **known)
 
     @functools.cached_property
     def _sources(self) -> Mapping[str, Any]:
-        return dict(load_yaml(self.folder / "sources.yaml"))
+        """Every source by its id; of several with the same id ours, which a pack's card may cite as well."""
+        files = [pack.folder / "rules" / "sources.yaml" for pack in self.installed]
+        found: dict[str, Any] = {}
+        for file in (self.folder / "sources.yaml", *(file for file in files if file.is_file())):
+            found = {**dict(load_yaml(file)), **found}
+        return found
 
     def select(self, selector: str) -> set[str]:
         """The rule ids that a selector names: an id, a prefix of ids, a rule's name, or an item (`3`, `item3`).
@@ -257,8 +319,8 @@ class Catalogue:
         """
         word = selector.strip()
         upper = word.upper()
-        if re.fullmatch(r"AV\d{0,3}", upper):
-            chosen = {card.id for card in self if card.id.startswith(upper)}
+        if (match := re.fullmatch(r"([A-Z]+)\d{0,3}", upper)) and match[1] in self.prefixes:
+            chosen = {card.id for card in self if card.prefix == match[1] and card.id.startswith(upper)}
         elif match := re.fullmatch(r"(?:item[- ]?)?(\d)", word, re.IGNORECASE):
             chosen = {card.id for card in self if card.item == int(match[1])}
         else:
@@ -274,21 +336,30 @@ class Catalogue:
         return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
-def _cards(folder: Path) -> dict[str, Card]:
+def _cards(folder: Path, prefixes: Iterable[str] = (PREFIX,)) -> dict[str, Card]:
     """The cards of a folder by id, those of all its item folders."""
-    paths = sorted(folder.glob("[0-9]-*/AV*.yaml"), key=lambda path: path.name)
+    found = {path for prefix in prefixes for path in folder.glob(f"[0-9]-*/{prefix}*.yaml")}
+    paths = sorted(found, key=lambda path: path.name)
     cards = {card.id: card for card in map(Card, paths)}
     if not cards or len(cards) != len(paths):
         raise AvreviewError(f"{folder}: no rule cards, or two with the same id")
     return cards
 
 
+def _digest(cards: Iterable[Card]) -> str:
+    """sha256 over names and texts of cards; how their lines end does not matter."""
+    digest = hashlib.sha256()
+    for card in cards:
+        digest.update(f"{card.path.name}\0{len(card.content)}\0{card.content}".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
 _IN_USE: ContextVar[Catalogue | None] = ContextVar("catalogue", default=None)
 
 
 def catalogue() -> Catalogue:
-    """The rules in use: those that come with avreview, or what a review's configuration made of them."""
-    return _IN_USE.get() or shipped()
+    """The rules in use: those that are installed, or what a review's configuration made of them."""
+    return _IN_USE.get() or installed()
 
 
 @contextlib.contextmanager
@@ -311,6 +382,19 @@ def shipped() -> Catalogue:
     raise AvreviewError("the rule cards are missing from this installation; install avreview again")
 
 
+@functools.cache
+def installed() -> Catalogue:
+    """The rules that come with avreview, and those of the rule packs beside it. Raises PackError for a broken one."""
+    from avreview.engine.distributions import entry_points
+
+    declared = list(entry_points(PACKS))
+    if not declared:
+        return shipped()
+    from avreview.engine.packs import packs
+
+    return shipped().with_packs(packs(declared))
+
+
 def load_yaml(path: Path) -> Any:
     """A YAML file of the rule folder."""
     return parse_yaml(path, read_text(path))
@@ -318,10 +402,17 @@ def load_yaml(path: Path) -> Any:
 
 def read_text(path: Path) -> str:
     """A text file of the rule folder. Raises AvreviewError when it cannot be read."""
+    return read_with_digest(path)[0]
+
+
+def read_with_digest(path: Path) -> tuple[str, str]:
+    """The same, with the sha256 of its bytes."""
     try:
-        return path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise AvreviewError(f"{path}: cannot be read: {error}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n"), hashlib.sha256(raw).hexdigest()
 
 
 def parse_yaml(path: Path, text: str) -> Any:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avreview.engine.cards import Catalogue
+from avreview.engine.cards import PREFIX, Catalogue
 from avreview.engine.resolve import Need, signature
 from avreview.engine.review import Location, Scalar, Severity
 from avreview.errors import AvreviewError
+
+if TYPE_CHECKING:
+    from avreview.engine.packs import Pack
 
 
 class Violation(NamedTuple):
@@ -44,11 +47,12 @@ class Check(NamedTuple):
 
 
 class Answerer(NamedTuple):
-    """The function that says the answer to one question in a sentence and a table."""
+    """The function that says the answer to one question in a sentence and a table; `prefix` tells whose it is."""
 
     item: int
     function: Callable[..., AnswerText]
     needs: tuple[Need, ...]
+    prefix: str = PREFIX
 
 
 class Evidence(NamedTuple):
@@ -57,6 +61,7 @@ class Evidence(NamedTuple):
     name: str
     function: Callable[..., Any]
     needs: tuple[Need, ...]
+    prefix: str = PREFIX
 
 
 class Limitation(NamedTuple):
@@ -64,12 +69,15 @@ class Limitation(NamedTuple):
 
     function: Callable[..., Iterable[str]]
     needs: tuple[Need, ...]
+    prefix: str = PREFIX
 
 
 CHECKS: dict[str, Check] = {}
 ANSWERS: dict[int, list[Answerer]] = {}
 LIMITATIONS: list[Limitation] = []
 EVIDENCE: list[Evidence] = []
+_LOADING = [PREFIX]  # whose modules are being imported
+_FAILED: dict[str, AvreviewError] = {}  # what kept a pack from being imported: half of it is registered
 
 
 def check(rule: str) -> Callable[[Callable[..., Iterable[Violation]]], Callable[..., Iterable[Violation]]]:
@@ -77,7 +85,10 @@ def check(rule: str) -> Callable[[Callable[..., Iterable[Violation]]], Callable[
 
     def register(function: Callable[..., Iterable[Violation]]) -> Callable[..., Iterable[Violation]]:
         if rule in CHECKS:
-            raise AvreviewError(f"two checks decide {rule}")
+            both = f"{CHECKS[rule].function.__module__} and {function.__module__}"
+            raise AvreviewError(f"two checks decide {rule}: {both}")
+        if rule[:-3] != _LOADING[-1]:
+            raise AvreviewError(f"{function.__module__} decides {rule}, which is no rule {_LOADING[-1]}nnn of its own")
         CHECKS[rule] = Check(rule, function, signature(function)[0])
         return function
 
@@ -88,7 +99,7 @@ def answer(item: int) -> Callable[[Callable[..., AnswerText]], Callable[..., Ans
     """Registers a function as what answers one of the nine questions."""
 
     def register(function: Callable[..., AnswerText]) -> Callable[..., AnswerText]:
-        ANSWERS.setdefault(item, []).append(Answerer(item, function, signature(function)[0]))
+        ANSWERS.setdefault(item, []).append(Answerer(item, function, signature(function)[0], _LOADING[-1]))
         return function
 
     return register
@@ -96,7 +107,7 @@ def answer(item: int) -> Callable[[Callable[..., AnswerText]], Callable[..., Ans
 
 def limitation(function: Callable[..., Iterable[str]]) -> Callable[..., Iterable[str]]:
     """Registers a function as one that says what could not be seen: each sentence goes into the report."""
-    LIMITATIONS.append(Limitation(function, signature(function)[0]))
+    LIMITATIONS.append(Limitation(function, signature(function)[0], _LOADING[-1]))
     return function
 
 
@@ -104,7 +115,7 @@ def evidence(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a function whose JSON-like result goes into the report's `evidence` under that name."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        EVIDENCE.append(Evidence(name, function, signature(function)[0]))
+        EVIDENCE.append(Evidence(name, function, signature(function)[0], _LOADING[-1]))
         return function
 
     return register
@@ -121,21 +132,38 @@ def load_checks(catalogue: Catalogue, *, of_checkpoints: bool = True, of_probes:
         _import_all("avreview.checks.checkpoint")
     if of_probes:
         _import_all("avreview.checks.probes")
-    orphans = sorted(CHECKS.keys() - catalogue.cards.keys())
+    for pack in catalogue.installed:
+        _load_pack(pack)
+    checks = {rule: check for rule, check in CHECKS.items() if rule[:-3] in catalogue.prefixes}
+    orphans = sorted(checks.keys() - catalogue.cards.keys())
     left_out = [
         card
         for card in catalogue
-        if card.id not in CHECKS
+        if card.id not in checks
         and ((card.is_of_checkpoints and not of_checkpoints) or (card.is_of_probes and not of_probes))
     ]
     wanted = [card for card in catalogue if card not in left_out]
-    undecided = [card.id for card in wanted if card.planned == (card.id in CHECKS)]
+    undecided = [card.id for card in wanted if card.planned == (card.id in checks)]
     if orphans or undecided:
         raise AvreviewError(
             f"rules and checks do not match: no card for {', '.join(orphans) or 'none'}; "
             f"neither a check nor `planned`, or both, for {', '.join(undecided) or 'none'}"
         )
-    return CHECKS
+    return checks
+
+
+def _load_pack(pack: Pack) -> None:
+    """Has a rule pack register what it brings. Raises PackError, each time the same."""
+    if pack.prefix in _FAILED:
+        raise _FAILED[pack.prefix]
+    _LOADING.append(pack.prefix)
+    try:
+        pack.load()
+    except AvreviewError as error:
+        _FAILED[pack.prefix] = error
+        raise
+    finally:
+        _LOADING.pop()
 
 
 def _import_all(package: str) -> None:

@@ -66,7 +66,8 @@ def fact(function: Callable[..., T] | None = None, *, background: bool = False, 
     def register(function: Callable[..., T]) -> Callable[..., T]:
         needs, provided = signature(function)
         if provided in _PROVIDERS:
-            raise AvreviewError(f"two providers for the fact {provided.__name__}")
+            both = f"{_PROVIDERS[provided].function.__module__} and {function.__module__}"
+            raise AvreviewError(f"two providers for the fact {provided.__name__}: {both}")
         _PROVIDERS[provided] = _Provider(function, needs, background, only_for_rules)
         return function
 

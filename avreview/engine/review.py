@@ -146,6 +146,7 @@ class Review(NamedTuple):
     evidence: Mapping[str, Any] = {}  # data behind the review, by name, for the formats that draw or keep it
     title: str = ""  # what the configuration calls it
     role: str = ""  # what the model does on the vehicle
+    stated: Mapping[str, Any] = {}  # what whoever asked for the review said of the model: its modality, its weights
 
     @property
     def name(self) -> str:
@@ -157,6 +158,23 @@ class Review(NamedTuple):
         return sum(finding.severity is severity and finding.is_open for finding in self.findings)
 
 
+class RulePack(NamedTuple):
+    """Rule cards that come together."""
+
+    name: str  # `avreview` for those that come with it, or else their folder
+    version: str | None
+    cards: int
+    digest: str  # `sha256:…` over all of them
+
+
+class ReadFile(NamedTuple):
+    """A file that was read besides the reviewed ones, as it was when it was read."""
+
+    kind: str  # `settings`, `waivers`, `baseline` or `rule`
+    path: str
+    sha256: str
+
+
 class Report(NamedTuple):
     """All reviews of one run, with the tool that made them."""
 
@@ -166,3 +184,7 @@ class Report(NamedTuple):
     unreadable: Sequence[tuple[str, str]] = ()  # (path, why) of what was asked for and could not be reviewed
     waivers: Sequence[WaiverUse] = ()
     settings: Mapping[str, Any] = {}  # what was configured, where it differs from what avreview does by itself
+    date: str = ""  # UTC, `2026-11-22T08:19:00Z`
+    environment: Mapping[str, Any] = {}  # Python, platform and versions of packages
+    packs: Sequence[RulePack] = ()  # where the rules come from
+    configuration: Sequence[ReadFile] = ()  # the files that settings, waivers, baseline and own rules were read from

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from avreview.artifact import Artifact
-from avreview.engine.cards import Card, Catalogue, Thresholds
+from avreview.engine.cards import PREFIX, Card, Catalogue, Thresholds
 from avreview.engine.checks import (
     ANSWERS,
     EVIDENCE,
@@ -24,7 +24,7 @@ from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Verdict
 from avreview.errors import AvreviewError
 
 # The words of a card's `needs`, as a reason says them.
-_SUPPLIES = {
+SUPPLIES = {
     "graph": "an ONNX export",
     "weights": "a model with its weights",
     "module-tree": "a PyTorch module tree",
@@ -89,8 +89,8 @@ def run(
         findings=sorted(
             (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
         ),
-        limitations=list(dict.fromkeys(_limitations(artifacts.values(), resolvers))),
-        evidence=_evidence(resolvers) if with_probes else {},
+        limitations=list(dict.fromkeys(_limitations(catalogue, artifacts.values(), resolvers))),
+        evidence=_evidence(catalogue, resolvers) if with_probes else {},
         title=title,
     )
 
@@ -99,10 +99,11 @@ def _waits(check: Check) -> bool:
     return any(is_background(need.kind) for need in check.needs)
 
 
-def _limitations(artifacts: Iterable[Artifact], resolvers: Sequence[Resolver]) -> Iterator[str]:
+def _limitations(catalogue: Catalogue, artifacts: Iterable[Artifact], resolvers: Sequence[Resolver]) -> Iterator[str]:
     for artifact in artifacts:
         yield from artifact.limitations
-    for resolver, entry in itertools.product(resolvers, LIMITATIONS):
+    own = [entry for entry in LIMITATIONS if entry.prefix in catalogue.prefixes]
+    for resolver, entry in itertools.product(resolvers, own):
         try:
             arguments = resolver.for_words(entry.needs)
         except (NotAvailable, NotApplicable):
@@ -110,10 +111,11 @@ def _limitations(artifacts: Iterable[Artifact], resolvers: Sequence[Resolver]) -
         yield from entry.function(*arguments)
 
 
-def _evidence(resolvers: Sequence[Resolver]) -> dict[str, Any]:
+def _evidence(catalogue: Catalogue, resolvers: Sequence[Resolver]) -> dict[str, Any]:
     """The data behind the review, each from the first view that has it."""
     found: dict[str, Any] = {}
-    for resolver, entry in itertools.product(resolvers, EVIDENCE):
+    own = [entry for entry in EVIDENCE if entry.prefix in catalogue.prefixes]
+    for resolver, entry in itertools.product(resolvers, own):
         try:
             arguments = resolver.for_words(entry.needs)
         except (NotAvailable, NotApplicable):
@@ -126,17 +128,21 @@ def _evidence(resolvers: Sequence[Resolver]) -> dict[str, Any]:
 def _described(model: Artifact) -> Mapping[str, Any]:
     """What a report says of the reviewed file: enough to find it again and to know that it is the same."""
     provenance = model.provenance
-    digests = {path: digest.hexdigest() for path, digest in model.digests.items()}
+    own = model.digests.get(provenance.path)
     described: dict[str, Any] = {
         "path": provenance.path,
-        "sha256": digests.get(provenance.path),
+        "sha256": None if own is None else own.hexdigest(),
         "bytes": provenance.bytes,
         "format": provenance.format,
         "producer": provenance.producer,
         **provenance.details,
     }
     if provenance.files:
-        described["files"] = [{"path": path, "sha256": digests.get(path)} for path in provenance.files]
+        described["files"] = [
+            {"path": path, "sha256": digest.hexdigest(), "bytes": digest.size}
+            for path, digest in model.digests.items()
+            if path != provenance.path
+        ]
     return described
 
 
@@ -164,9 +170,10 @@ def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy, nam
     except (AvreviewError, MemoryError):
         raise
     except Exception as error:
+        author = "" if card.prefix == PREFIX else " to whom its rule pack is from"
         raise AvreviewError(
             f"the check of {card.id} ({card.name}) crashed: {type(error).__name__}: {error}; "
-            f"please report it; `--ignore {card.id}` reviews without it"
+            f"please report it{author}; `--ignore {card.id}` reviews without it"
         ) from error
     findings = [judged for finding in found if (judged := policy.judged(finding, name)) is not None]
     if not findings:
@@ -182,7 +189,7 @@ def _ended(card: Card, verdict: Verdict, reason: str | None = None) -> _Outcome:
 
 
 def _planned(card: Card) -> str:
-    ways = [" and ".join(_SUPPLIES[word] for word in way) for way in card.needs]
+    ways = [" and ".join(SUPPLIES[word] for word in way) for way in card.needs]
     needed = ", or ".join(ways)
     return f"needs {needed}, which this version of avreview cannot use yet"
 
@@ -226,18 +233,19 @@ def _answer(catalogue: Catalogue, item: int, outcomes: Sequence[_Outcome], resol
     question = catalogue.questions[item]
     verdict = _worst(outcome.verdict for outcome in own)
     assessed = sum(outcome.verdict is not Verdict.NOT_ASSESSED for outcome in own)
-    sentence, table = _words(item, own, resolvers)
+    answerers = [entry for entry in ANSWERS.get(item, ()) if entry.prefix in catalogue.prefixes]
+    sentence, table = _words(answerers, own, resolvers)
     return Answer(item, question.title, question.question, verdict, sentence, table, assessed, len(own))
 
 
 def _words(
-    item: int, own: Sequence[RuleOutcome], resolvers: Sequence[Resolver]
+    answerers: Sequence[Answerer], own: Sequence[RuleOutcome], resolvers: Sequence[Resolver]
 ) -> tuple[str, Sequence[Mapping[str, Any]]]:
     if not own:
         return "No rule of this question was selected.", ()
     sentences: list[str] = []
     table: list[Mapping[str, Any]] = []
-    for answerer in ANSWERS.get(item, ()):
+    for answerer in answerers:
         words = next(filter(None, (_said(answerer, resolver) for resolver in resolvers)), None)
         if words is not None:
             sentences.append(words.sentence)

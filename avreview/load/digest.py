@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from typing import TYPE_CHECKING
 
 from avreview.errors import ArtifactError
 from avreview.load.source import Source
+
+if TYPE_CHECKING:
+    from avreview.artifact import Artifact
 
 _CHUNK = 1 << 22  # hashed without the interpreter: each further chunk waits until the review lets go of it
 
@@ -21,6 +25,11 @@ class Digest:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    @property
+    def size(self) -> int:
+        """The number of bytes that are hashed."""
+        return self._source.size
+
     def _run(self) -> None:
         try:
             for chunk in self._source.chunks(0, self._source.size, _CHUNK):
@@ -34,3 +43,9 @@ class Digest:
         if self._failure is not None:
             raise self._failure
         return self._hash.hexdigest()
+
+
+def note_file(artifact: Artifact, source: Source) -> None:
+    """Notes a further file that was read for an artifact, so that the report names it with its digest."""
+    artifact.digests = {**artifact.digests, source.path: Digest(source)}
+    artifact.provenance = artifact.provenance._replace(files=(*artifact.provenance.files, source.path))

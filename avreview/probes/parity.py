@@ -10,6 +10,8 @@ from avreview.engine.cards import catalogue
 from avreview.engine.resolve import NotAvailable, fact
 from avreview.facts.graphs import the_graph
 from avreview.facts.modules import module_path
+from avreview.facts.randomness import Randomness
+from avreview.probes.chance import require_none
 from avreview.probes.compared import FULL, HALF, QUANTIZED, Departure, Limits, OutputParity, Parity
 from avreview.probes.plan import InputPlan
 from avreview.probes.precision import Precision
@@ -34,9 +36,15 @@ def limits_by_precision() -> dict[str, Limits]:
 
 @fact(only_for_rules=True)
 def parity(
-    artifact: Artifact, probing: Probing, reference: Reference, plan: InputPlan | None, precision: Precision
+    artifact: Artifact,
+    probing: Probing,
+    reference: Reference,
+    plan: InputPlan | None,
+    precision: Precision,
+    randomness: Randomness,
 ) -> Parity:
-    """Runs export and reference on the same inputs."""
+    """Runs export and reference on the same inputs. Raises NotAvailable for an export that does not repeat."""
+    require_none(randomness)
     if plan is None and not reference.recorded:
         raise NotAvailable("needs inputs to compare on that cannot be made up; pass --inputs")
     limits = limits_by_precision()

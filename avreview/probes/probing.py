@@ -15,8 +15,9 @@ from avreview.sandbox import Ending, Limits, Outcome, start
 
 _LONGEST = 300  # characters of what a runtime says
 _CHILD = "avreview.probes.child.job:run"
-_LOADING = "loading the model"  # the stage whose failure every probe would share
-_LOADING_REFERENCE = "loading the reference"  # and the one of those that take a reference
+# The stages whose failure every probe would share, and those that take a reference; and the one that no probe would
+# get past in the same time. The children name them.
+_LOADING, _LOADING_REFERENCE, _FIRST_RUN = "loading the model", "loading the reference", "running the model"
 
 
 class ProbeRun(NamedTuple):
@@ -78,9 +79,11 @@ class Probing:
         reason = answer.get("refused")
         self.runs.append(ProbeRun(probe, answer.get("inputs"), reason))
         if reason is not None:
-            if answer.get("stage") == _LOADING:
+            stage = answer.get("stage")
+            endless = outcome.ending is Ending.TIMED_OUT and stage == _FIRST_RUN and "reference" not in options
+            if stage == _LOADING or endless:
                 self._broken = reason
-            if answer.get("stage") == _LOADING_REFERENCE:
+            if stage == _LOADING_REFERENCE:
                 self._broken_reference = reason
             raise NotAvailable(reason)
         self._attempt = int(answer.get("attempt", self._attempt))
@@ -94,9 +97,11 @@ class Probing:
         if outcome.ending is Ending.TIMED_OUT:
             reason = f"the probe {outcome.message}{at}; raise --probe-timeout to give it longer"
         elif outcome.ending is Ending.DIED:
-            reason = f"the process that ran the model {outcome.message}{at}"
+            killed = "; it may have run out of memory" if outcome.message.endswith("SIGKILL") else ""
+            reason = f"the process that ran the model {outcome.message}{at}{killed}"
         elif outcome.message.startswith("MemoryError"):
-            reason = f"the model needs more memory than {_size(self._request.memory)}{at}; raise --probe-memory"
+            room, remedy = _room(self._request.memory)
+            reason = f"the model needs more memory than {room}{at}; {remedy}"
         else:
             reason = f"the probe failed{at} ({one_line(outcome.message, _LONGEST)})"
         return {"refused": reason, "stage": outcome.stage}
@@ -107,6 +112,17 @@ _KEPT = (
     "HOME", "USERPROFILE", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME",
     "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
 )  # fmt: skip
+
+
+def _room(limit: int) -> tuple[str, str]:
+    """The memory that a probe had, and what gives it more."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        there = limit
+    if limit > there:
+        return f"the {_size(there)} of this machine", "run it on a larger one"
+    return _size(limit), "raise --probe-memory"
 
 
 def _size(size: int) -> str:

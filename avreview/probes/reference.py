@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from typing import NamedTuple
 
 from avreview.engine.resolve import NotAvailable, fact
+from avreview.errors import ArtifactError
 from avreview.probes.probing import Probing
+
+_FACTORY = re.compile(r"[\w.]+:[\w.]+")
+
+
+def check_reference(text: str) -> None:
+    """Raises ArtifactError for what is neither a file nor of the form of a factory; nothing is opened."""
+    if not os.path.exists(text) and not _FACTORY.fullmatch(text):
+        raise ArtifactError(text, "no such file", "check the path, or name a factory as pkg.module:factory")
 
 
 class Reference(NamedTuple):

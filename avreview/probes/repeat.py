@@ -10,10 +10,11 @@ from avreview.engine.cards import catalogue
 from avreview.engine.resolve import NotAvailable, fact
 from avreview.facts.graphs import the_graph
 from avreview.facts.randomness import Randomness
+from avreview.probes.chance import drawn_by
 from avreview.probes.plan import InputPlan
 from avreview.probes.probing import Probing
 
-_SAMPLES = 2
+_SAMPLES, _DRAWN_FOR = 1, 2  # of a batch; where numbers are drawn for each sample, one alone shows less
 
 
 class Repeatability(NamedTuple):
@@ -32,11 +33,12 @@ class Repeatability(NamedTuple):
 def repeatability(artifact: Artifact, probing: Probing, plan: InputPlan, randomness: Randomness) -> Repeatability:
     """Runs the model several times on one batch: often where it draws random numbers, which may agree by chance."""
     limits = catalogue()["AV702"].limits
-    draws = [dropout.node for dropout in randomness.active] + [generator.node for generator in randomness.others]
-    answer = probing.run("repeat", plan, runs=int(limits.random_runs if draws else limits.runs), samples=_SAMPLES)
+    draws = drawn_by(randomness)
+    runs, samples = (limits.random_runs, _DRAWN_FOR) if draws else (limits.runs, _SAMPLES)
+    answer = probing.run("repeat", plan, runs=int(runs), samples=samples)
     if draws and not answer["differing"]:
         raise NotAvailable(
-            f"the model draws random numbers ({draws[0].op} {draws[0].label}), and {answer['runs']} runs agreed "
+            f"the model draws random numbers ({draws}), and {answer['runs']} runs agreed "
             "nevertheless; AV401 and AV701 judge what draws them"
         )
     culprit = the_graph(artifact).producer.get(answer["culprit"] or "")

@@ -25,7 +25,7 @@ def _writer(module: str, *options: str) -> Writer:
 
 
 FORMATS: dict[str, Writer] = {
-    "terminal": _writer("terminal", "verbose", "width", "color"),
+    "terminal": _writer("terminal", "verbose", "quiet", "statistics", "width", "color"),
     "yaml": _writer("yaml_format"),
     "json": _writer("json_format"),
     "sarif": _writer("sarif"),

@@ -205,7 +205,7 @@ def _alternatives(needs: Sequence[Sequence[str]]) -> str:
     return ", or ".join(" + ".join(word.replace("-", " ") for word in entry) for entry in needs) or "nothing"
 
 
-def _sentence(needs: Sequence[Sequence[str]]) -> str:
+def needs_in_words(needs: Sequence[Sequence[str]]) -> str:
     """What has to be had, in full words."""
     whole = [" and ".join(_NEEDS.get(word, word) for word in entry) for entry in needs]
     if not whole:
@@ -226,7 +226,7 @@ def _write_whole(card: Card, catalogue: Catalogue, page: Page) -> None:
     _section(page, "What it cannot see", card.blind_spots)
     _section(page, "When to suppress it", card.suppress_when)
     _title(page, "What it needs")
-    write_prose(page, _sentence(card.needs), indent=_MARGIN)
+    write_prose(page, needs_in_words(card.needs), indent=_MARGIN)
     _write_sources(card, catalogue, page)
 
 

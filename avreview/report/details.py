@@ -33,13 +33,13 @@ def write_details(review: Review, page: Page, verbose: bool) -> None:
         has_table = bool(answer.table) and (verbose or answer.verdict in telling)
         if findings or has_table:
             page.heading(f"{answer.item}  {answer.question}")
-            _write_findings(findings, review, page, verbose)
+            write_findings(findings, review, page, verbose)
         if has_table:
             _write_answer_table(answer, page, verbose)
     known = {answer.item for answer in review.checklist}
     if strays := [finding for finding in review.findings if finding.item not in known]:
         page.heading("Findings outside the checklist")
-        _write_findings(strays, review, page, verbose)
+        write_findings(strays, review, page, verbose)
 
 
 def _write_answer_table(answer: Answer, page: Page, verbose: bool) -> None:
@@ -47,7 +47,8 @@ def _write_answer_table(answer: Answer, page: Page, verbose: bool) -> None:
     write_table(page, answer.table, indent=_INDENT, whole=verbose)
 
 
-def _write_findings(findings: Iterable[Finding], review: Review, page: Page, verbose: bool) -> None:
+def write_findings(findings: Iterable[Finding], review: Review, page: Page, verbose: bool) -> None:
+    """Findings by severity and rule; of one rule not all where the report is folded."""
     ordered = sorted(findings, key=lambda finding: (-finding.severity, finding.rule))
     for rule, same in itertools.groupby(ordered, key=lambda finding: (-finding.severity, finding.rule)):
         group = list(same)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from avreview.engine.review import Severity, Verdict
 from avreview.report.markdown_text import code, inline, prose
-from avreview.report.page import in_ascii, takes_unicode
+from avreview.report.page import takes_unicode
 from avreview.report.places import everywhere, main_path
+from avreview.report.sheet import Sheet
 from avreview.report.terminal import MARKS
 from avreview.report.values import count, ranges, show, words
 
@@ -36,7 +37,7 @@ _ALIKE = 10  # findings of one rule
 
 def write(report: Report, stream: TextIO) -> None:
     """Writes the report in at most `LIMIT` characters."""
-    sheet = _Sheet(LIMIT - _NOTE, unicode=takes_unicode(stream))
+    sheet = Sheet(LIMIT - _NOTE, unicode=takes_unicode(stream))
     closing = _closing(report)
     sheet.room -= len(sheet.fit(closing))
     if len(report.reviews) > 1:
@@ -53,30 +54,7 @@ def write(report: Report, stream: TextIO) -> None:
     stream.write("\n".join(sheet.blocks))
 
 
-class _Sheet:
-    """Blocks of Markdown, each taken whole or left out."""
-
-    def __init__(self, room: int, *, unicode: bool) -> None:
-        self.blocks: list[str] = []
-        self.left_out: Counter[str] = Counter()
-        self.room = room
-        self._unicode = unicode
-
-    def fit(self, block: str) -> str:
-        return block if self._unicode else in_ascii(block)
-
-    def put(self, block: str, name: str = "", *, keep: int = 0) -> bool:
-        """Takes the block if `keep` characters are left beside it; or else notes that `name` was left out."""
-        block = self.fit(block)
-        if len(block) + 1 + keep > self.room:
-            self.left_out[name] += 1
-            return False
-        self.blocks.append(block)
-        self.room -= len(block) + 1
-        return True
-
-
-def _put_review(review: Review, sheet: _Sheet, share: int) -> None:
+def _put_review(review: Review, sheet: Sheet, share: int) -> None:
     """One review, in its share of the room at most."""
     spare = sheet.room - share
     sheet.put(_title(review), "a review's heading", keep=spare)

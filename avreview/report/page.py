@@ -91,6 +91,11 @@ class Page:
     def blank(self) -> None:
         self.put()
 
+    def part(self) -> None:
+        """An empty line, but none at the top of the page."""
+        if self._lines:
+            self.put()
+
     def block(self, body: Text | str, *, indent: int = 0, lead: Text | None = None, width: int | None = None) -> None:
         """A paragraph, wrapped `indent` columns from the left; `lead` stands in that margin on its first line."""
         for number, line in enumerate(self.wrap(body, (width or self.prose) - indent)):

@@ -15,7 +15,7 @@ _BULLET = re.compile(r"(\s*)([-*]|\d+\.)\s+(?=\S)")
 
 def write_prose(page: Page, text: str, *, indent: int, style: str = "") -> None:
     """Writes paragraphs parted by empty lines, and lists whose entries begin with `- ` or `1. `."""
-    for number, (bullet, depth, words) in enumerate(_pieces(text)):
+    for number, (bullet, depth, words) in enumerate(pieces(text)):
         if number and not bullet and words:
             page.blank()
         lead = page.text(" " * (indent + depth) + bullet) if bullet else None
@@ -29,7 +29,7 @@ def write_code(page: Page, text: str, *, indent: int) -> None:
         page.put(page.text(line.rstrip(), "code"), indent=indent)
 
 
-def _pieces(text: str) -> Iterator[tuple[str, int, str]]:
+def pieces(text: str) -> Iterator[tuple[str, int, str]]:
     """A text's paragraphs and list entries: the bullet (or ""), its indentation in columns, and the words."""
     bullet, depth, words = "", 0, list[str]()
     for line in [*text.strip("\n").split("\n"), ""]:

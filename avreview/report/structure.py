@@ -21,14 +21,22 @@ def to_dict(report: Report) -> dict[str, Any]:
     structure: dict[str, Any] = simple(
         {
             "schema": SCHEMA,
-            "tool": {"name": "avreview", "version": report.version, "rules": report.rules_digest},
+            "tool": _tool(report),
+            **({"date": report.date} if report.date else {}),
+            **({"environment": report.environment} if report.environment else {}),
             "reviews": [_review(review) for review in report.reviews],
             "unreadable": [{"path": path, "reason": reason} for path, reason in report.unreadable],
             **({"waivers": [_waiver_use(use) for use in report.waivers]} if report.waivers else {}),
             **({"settings": report.settings} if report.settings else {}),
+            **({"configuration": [file._asdict() for file in report.configuration]} if report.configuration else {}),
         }
     )
     return structure
+
+
+def _tool(report: Report) -> dict[str, Any]:
+    tool: dict[str, Any] = {"name": "avreview", "version": report.version, "rules": report.rules_digest}
+    return {**tool, "packs": [pack._asdict() for pack in report.packs]} if report.packs else tool
 
 
 def simple(value: Any) -> Any:
@@ -83,6 +91,7 @@ def _review(review: Review) -> dict[str, Any]:
     titles = {"name": review.title, "role": review.role}
     structure: dict[str, Any] = {
         **{key: title for key, title in titles.items() if title},
+        **({"stated": review.stated} if review.stated else {}),
         "subject": review.subject,
         "verdict": str(review.verdict),
         "counts": {**counts, "waived": sum(finding.waived is not None for finding in review.findings)},

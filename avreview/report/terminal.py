@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from avreview.engine.review import Severity, Verdict
+from avreview.report.brief import write_failing, write_statistics
+from avreview.report.circumstances import write_circumstances
 from avreview.report.depth import write_depth
 from avreview.report.details import write_details
 from avreview.report.page import Page, open_page
@@ -34,17 +36,36 @@ _FIRST_FACTS = ("path", "format", "producer", "bytes", "sha256")
 
 
 def write(
-    report: Report, stream: TextIO, *, verbose: bool = False, width: int | None = None, color: str = "auto"
+    report: Report,
+    stream: TextIO,
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    statistics: bool = False,
+    width: int | None = None,
+    color: str = "auto",
 ) -> None:
-    """Writes the report as text; `width` and `color` as in `open_page`."""
+    """Writes the report as text; `width` and `color` as in `open_page`.
+
+    `quiet` leaves out all but the findings that fail and the closing line; `statistics` adds counts by rule.
+    """
     with open_page(stream, width=width, color=color) as page:
-        render(report, page, verbose=verbose)
+        if quiet:
+            write_failing(report, page, verbose)
+            if statistics:
+                write_statistics(report, page)
+            page.part()
+            _write_outcome(report, page)
+        else:
+            render(report, page, verbose=verbose, statistics=statistics)
 
 
-def render(report: Report, page: Page, *, verbose: bool = False) -> None:
+def render(report: Report, page: Page, *, verbose: bool = False, statistics: bool = False) -> None:
     """Writes the report on a page: each review, then a table of them where there are several."""
     digest = report.rules_digest.rpartition(":")[2][:12]
     page.put(page.text(f"avreview {report.version}", "strong"), page.text(f"  rules {digest}", "quiet"))
+    if verbose:
+        write_circumstances(report, page)
     for number, review in enumerate(report.reviews):
         page.blank()
         if number:
@@ -60,6 +81,8 @@ def render(report: Report, page: Page, *, verbose: bool = False) -> None:
             page.block(page.text(path, "strong", limit=_PATH), indent=3, lead=page.text(" –"))
             page.block(page.text(cause, limit=600), indent=3)
     write_waivers(report.waivers, page)
+    if statistics:
+        write_statistics(report, page)
     _write_closing(report, page)
 
 
@@ -213,8 +236,18 @@ def _path(review: Review) -> str:
 
 def _write_closing(report: Report, page: Page) -> None:
     """The last line of a log is the one that is read: what came out, and where to read on."""
+    page.blank()
+    _write_outcome(report, page)
+    found = (finding for review in report.reviews for finding in review.findings)
+    worst = max(found, key=lambda finding: finding.severity, default=None)
+    if worst is not None:
+        hint = f"`avreview explain {worst.rule}` says how the rule decides, and on what sources."
+        page.block(page.text(hint, "quiet"))
+
+
+def _write_outcome(report: Report, page: Page) -> None:
+    """`fail: 1 error, 2 notes · 28 of 81 rules assessed`."""
     reviews = report.reviews
-    worst = max((finding for review in reviews for finding in review.findings), key=lambda f: f.severity, default=None)
     verdicts = Counter(review.verdict for review in reviews)
     outcome = ", ".join(
         words(verdict) if len(reviews) == 1 else f"{verdicts[verdict]} {words(verdict)}"
@@ -224,8 +257,4 @@ def _write_closing(report: Report, page: Page) -> None:
     single = len(reviews) == 1
     tally = _tally(reviews[0]) if single else f"{_severities(reviews)} in {count(len(reviews), 'review')}"
     missing = f"; {count(len(report.unreadable), 'file')} could not be reviewed" if report.unreadable else ""
-    page.blank()
     page.block(page.join([page.text(f"{outcome or 'nothing reviewed'}: ", "strong"), page.text(f"{tally}{missing}")]))
-    if worst is not None:
-        hint = f"`avreview explain {worst.rule}` says how the rule decides, and on what sources."
-        page.block(page.text(hint, "quiet"))

@@ -51,9 +51,9 @@ def test_a_folder_with_its_weights_in_one_file(folder: Path) -> None:
     assert artifact.provenance.format == "huggingface"
     assert artifact.provenance.producer == "transformers 4.8.2"
     assert artifact.provenance.path == str(folder)
-    assert artifact.provenance.files == (str(folder / "model.safetensors"),)
+    assert artifact.provenance.files == (str(folder / "model.safetensors"), str(folder / "config.json"))
     assert artifact.provenance.bytes == (folder / "model.safetensors").stat().st_size
-    assert list(artifact.digests) == [str(folder / "model.safetensors")]
+    assert list(artifact.digests) == [str(folder / "model.safetensors"), str(folder / "config.json")]
     assert artifact.checkpoint is not None
     assert artifact.checkpoint.metadata["config"]["hidden_size"] == 384
     assert {name: tensor.read().tolist() for name, tensor in artifact.tensors.items()} == {"a": [1, 2], "b": [3, 4]}

@@ -67,10 +67,20 @@ def test_a_model_that_cannot_be_loaded_is_tried_once(reviewed: Callable[..., Rev
     assert reasons["AV702"] == reasons["AV302"] == reasons["AV405"]
 
 
+def test_a_model_that_never_ends_is_waited_for_once(reviewed: Callable[..., Review], tmp_path: Path) -> None:
+    path = hostile_models.saved(hostile_models.endless(), tmp_path)
+    review = reviewed(path, select=["AV302", "AV405", "AV702"], probes=EVERY_PROBE._replace(seconds=2))
+    assert len(review.evidence["probes"]) == 1
+    (reason,) = {outcome.reason for outcome in review.rules if outcome.verdict is Verdict.NOT_ASSESSED}
+    assert reason is not None
+    assert "did not finish within 2 s while running the model" in reason
+
+
 @pytest.mark.parametrize(
     ("ending", "message", "words"),
     [
         (Ending.DIED, "died by SIGSEGV", "the process that ran the model died by SIGSEGV while loading the model"),
+        (Ending.DIED, "died by SIGKILL", "the process that ran the model died by SIGKILL while loading the model; it"),
         (Ending.FAILED, "KeyError: 'x'", "the probe failed while loading the model (KeyError: 'x')"),
         (Ending.FAILED, "MemoryError: none left", "the model needs more memory than 8 GiB while loading the model"),
     ],
@@ -128,3 +138,10 @@ def test_the_reviewing_process_never_imports_a_runtime(saved: Callable[[Any], Pa
     assert verdicts == (["pass"] if probes else ["not-assessed"])
     assert not {"onnxruntime", "torch", "onnx"} & set(modules)
     assert probes or "avreview.probes.child" not in modules
+
+
+def test_a_limit_above_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Child, "result", lambda child: Outcome(Ending.FAILED, message="MemoryError: none left"))
+    probing = Probing("model.onnx", ProbeRequest(named_probes(["repeat"]), memory=1 << 60))
+    with pytest.raises(NotAvailable, match=r"than the .* GiB of this machine; run it on a larger one"):
+        probing.run("repeat", InputPlan([[]], None, 0))

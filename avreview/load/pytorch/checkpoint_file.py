@@ -10,7 +10,7 @@ from avreview.artifact import Artifact, Provenance
 from avreview.errors import ArtifactError
 from avreview.load.collection import no_collection
 from avreview.load.context import OpenContext
-from avreview.load.digest import Digest
+from avreview.load.digest import Digest, note_file
 from avreview.load.pytorch.file import read_weights
 from avreview.load.pytorch.reader import TorchFile
 from avreview.load.sniff import is_zip
@@ -70,7 +70,9 @@ def _open_huggingface(path: str, name: str, context: OpenContext) -> Artifact:
         content, files = read_weights(source, context), [source]
     details = {"weights": content.format, **content.details}
     found = artifact(path, content._replace(format="huggingface", details=details), files, context)
-    settings = config(path)
+    settings, file = config(path)
+    if file is not None:
+        note_file(found, file)
     if settings and found.checkpoint is not None:
         metadata = {**found.checkpoint.metadata, "config": plain(settings, Budget(path))}
         found.checkpoint = found.checkpoint._replace(metadata=metadata)

@@ -48,13 +48,19 @@ def weights_file(folder: str) -> str | None:
     return next((name for name in WEIGHTS if os.path.isfile(os.path.join(folder, name))), None)
 
 
-def config(folder: str) -> Mapping[str, Any]:
-    """What the folder's configuration says, {} without one. Raises ArtifactError when it cannot be read."""
-    found = next((name for name in _CONFIGS if os.path.isfile(os.path.join(folder, name))), None)
+def config_file(folder: str) -> str | None:
+    """The file in a folder that describes the model; None without one."""
+    return next((name for name in _CONFIGS if os.path.isfile(os.path.join(folder, name))), None)
+
+
+def config(folder: str) -> tuple[Mapping[str, Any], Source | None]:
+    """What the folder's configuration says, and its file. Raises ArtifactError when it cannot be read."""
+    found = config_file(folder)
     if found is None:
-        return {}
-    read = _json(open_beside(os.path.join(folder, found), found, "configuration"), _LARGEST_CONFIG)
-    return read if isinstance(read, dict) else {}
+        return {}, None
+    source = open_beside(os.path.join(folder, found), found, "configuration")
+    read = _json(source, _LARGEST_CONFIG)
+    return read if isinstance(read, dict) else {}, source
 
 
 def is_index(source: Source) -> bool:

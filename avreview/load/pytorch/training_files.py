@@ -14,7 +14,7 @@ from avreview.artifact import Artifact
 from avreview.checkpoint import Checkpoint
 from avreview.errors import ArtifactError
 from avreview.load.context import OpenContext
-from avreview.load.digest import Digest
+from avreview.load.digest import note_file
 from avreview.load.layouts.metadata import metadata, plain
 from avreview.load.layouts.optimizer_state import holds_optimizers, read_optimizers, with_clean_names
 from avreview.load.layouts.values import Budget
@@ -35,13 +35,19 @@ def add_training_files(folder: str, artifact: Artifact, context: OpenContext) ->
     """
     if artifact.checkpoint is None:
         return
-    pickles = [name for name in (*_OPTIMIZERS, _SETTINGS) if _is_there(folder, name)]
-    for name in pickles:
-        _add_pickle(folder, name, artifact, context)
-    if _is_there(folder, _STATE):
-        _add_state(folder, artifact, context)
-    if pickles or _is_there(folder, _STATE):
+    found = training_files(folder)
+    for name in found:
+        if name == _STATE:
+            _add_state(folder, artifact, context)
+        else:
+            _add_pickle(folder, name, artifact, context)
+    if found:
         artifact.checkpoint = artifact.checkpoint._replace(layout="transformers")
+
+
+def training_files(folder: str) -> list[str]:
+    """The files of this kind that stand in a folder."""
+    return [name for name in (*_OPTIMIZERS, _SETTINGS, _STATE) if _is_there(folder, name)]
 
 
 def _is_there(folder: str, name: str) -> bool:
@@ -68,7 +74,7 @@ def _add_pickle(folder: str, name: str, artifact: Artifact, context: OpenContext
         code=(*checkpoint.code, *_of_file(content.code, name)), oddities=(*checkpoint.oddities, *content.oddities)
     )
     artifact.limitations.extend(content.limitations)
-    artifact.digests = {**artifact.digests, source.path: Digest(source)}
+    note_file(artifact, source)
 
 
 def _of_file(code: Sequence[Any], name: str) -> list[Any]:
@@ -86,5 +92,6 @@ def _add_state(folder: str, artifact: Artifact, context: OpenContext) -> None:
         state = json.loads(source.read(0, source.size))
     except (ValueError, RecursionError):
         raise ArtifactError(source.path, "is not JSON, or nests too deep", _AGAIN) from None
+    note_file(artifact, source)
     said = metadata(state, Budget(source.path)) if isinstance(state, dict) else {}
     artifact.checkpoint = checkpoint._replace(metadata={**checkpoint.metadata, **said})

@@ -290,18 +290,27 @@ class Borders:
 def from_graph(runtime: Runtime, other: Runtime, feed: Mapping[str, Array]) -> list[Observation]:
     """What another ONNX file's values should be found as, for a feed of its own input names.
 
-    Values of the same name and operator stand for each other; where few have one, modules do.
+    Values of the same name and operator stand for each other, if most have one. What goes into modules and comes out
+    of them does too, as far as no value of the same name tells it.
     """
     own = runtime.graph.producer
     keys = [key for key, node in own.items() if other.tappable(key) and other.graph.producer[key].op == node.op]
-    if len(keys) >= _ENOUGH * len(own):
-        return [
-            Observation([key], [sample], module_path(own[key])) for key, sample in _values(other, feed, keys).items()
-        ]
-    borders = Borders(other.graph)
+    if len(keys) < _ENOUGH * len(own):
+        return _from_modules(runtime, other, feed)
+    named = [Observation([key], [sample], module_path(own[key])) for key, sample in _values(other, feed, keys).items()]
+    known = frozenset(key for seen in named for key in seen.keys)
+    return named + [seen for seen in _from_modules(runtime, other, feed, known) if known.isdisjoint(seen.keys)]
+
+
+def _from_modules(
+    runtime: Runtime, other: Runtime, feed: Mapping[str, Array], known: frozenset[str] = frozenset()
+) -> list[Observation]:
+    """By modules, without those of which all that goes in and comes out is `known`."""
+    borders, own = Borders(other.graph), Borders(runtime.graph)
     ends = sorted(borders.paths, key=borders.end)
     leaving, entering = ({path: find(path) for path in ends} for find in (borders.leaving, borders.entering))
-    values = _values(other, feed, [key for keys in (*leaving.values(), *entering.values()) for key in keys])
+    told = {path for path in own.paths if known.issuperset((*own.leaving(path), *own.entering(path)))}
+    values = _values(other, feed, [key for path in ends if path not in told for key in leaving[path] + entering[path]])
 
     def samples(keys: Sequence[str]) -> list[Sample]:
         return [values[key] for key in keys if key in values]

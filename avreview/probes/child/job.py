@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from avreview import stages
 from avreview.probes.child.inputs import Inputs
 from avreview.probes.child.refusal import Refused, reason
 from avreview.probes.child.runtime import Runtime
-from avreview.stages import stage
 
 
 def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
 
     A MemoryError is left to the sandbox, which tells it from other failures.
     """
-    stage("starting")
-    inputs = runtime = None
+    stages.stage("starting")
+    inputs = None
     try:
         module = importlib.import_module(f"avreview.probes.child.{probe}")
         runtime = Runtime(job["path"], float(job["seconds"]))
@@ -32,7 +32,7 @@ def run(probe: str, job: Mapping[str, Any]) -> dict[str, Any]:
         refused = str(error) if isinstance(error, Refused) else reason(error)
         if refused is None:
             raise
-        return {"refused": refused, "stage": runtime.stage if runtime else "", "inputs": _described(inputs)}
+        return {"refused": refused, "stage": stages.current, "inputs": _described(inputs)}
     return {"inputs": _described(inputs), **answer, "attempt": inputs.attempt}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from avreview.probes.child.bisect import Found, first_departing, from_calls, from_graph
-from avreview.probes.child.compare import arrays
+from avreview.probes.child.compare import arrays, equal
 from avreview.probes.child.feeds import feeds
 from avreview.probes.child.inputs import Inputs
 from avreview.probes.child.live import RUNNING
@@ -19,6 +19,7 @@ from avreview.probes.child.refusal import Refused
 from avreview.probes.child.runtime import Runtime, Session
 from avreview.probes.child.sensitivity import ulp
 from avreview.probes.compared import Limits, is_reduced
+from avreview.stages import stage
 
 Array = np.ndarray[Any, Any]
 Feed = Mapping[str, Array]
@@ -80,7 +81,7 @@ class _Comparison:
     def add(self, feed: Feed) -> None:
         """Runs both on a batch. Raises Refused where their outputs cannot be paired."""
         exported = arrays(self._session.run(feed))
-        self._runtime.at(RUNNING)
+        stage(RUNNING)
         returned = self._reference.run(feed)
         expected = arrays(returned) if isinstance(returned, Mapping) else returned
         moved = arrays(self._moved(feed))
@@ -106,9 +107,11 @@ class _Comparison:
         feed, reference, runtime = self._worst, self._reference, self._runtime
         if feed is None:
             return None
+        _require_repeatable("export", lambda: arrays(self._session.run(feed)))
+        if isinstance(reference, LiveReference | OnnxReference):
+            stage(RUNNING)
+            _require_repeatable("reference", lambda: reference.run(feed))
         if isinstance(reference, LiveReference):
-            runtime.at(RUNNING)
-            _require_repeatable(reference, feed)
             observations = from_calls(runtime.graph, calls(reference.live, feed, list(feed)))
         elif isinstance(reference, OnnxReference):
             observations = from_graph(runtime, reference.runtime, reference.own(feed))
@@ -125,14 +128,10 @@ class _Comparison:
         return self._runtime.session(optimized=True).run(feed)
 
 
-def _require_repeatable(reference: LiveReference, feed: Feed) -> None:
-    """Raises Refused where the reference differs from itself: nothing can be compared with it."""
-    runs = [reference.run(feed) for _ in range(2)]
-    one, other = (list(run.values()) if isinstance(run, Mapping) else list(run) for run in runs)
-    same = len(one) == len(other) and all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True)
-    )
-    if not same:
+def _require_repeatable(which: str, run: Callable[[], Mapping[str, Array] | Sequence[Array]]) -> None:
+    """Raises Refused where one of the two differs from itself: nothing can be compared with it."""
+    one, other = (list(found.values()) if isinstance(found, Mapping) else list(found) for found in (run(), run()))
+    if len(one) != len(other) or not all(map(equal, one, other)):
         raise Refused(
-            "the reference gives other outputs each time it is run on the same input; switch off what is random in it"
+            f"the {which} gives other outputs each time it is run on the same input; switch off what is random in it"
         )

@@ -26,6 +26,15 @@ class BatchAxis(NamedTuple):
     each: int
 
 
+def picked(extent: int, step: int) -> int:
+    """How many places along an axis are left of which every `step`-th is looked at."""
+    return len(_places(extent, step)) if step > 1 else extent
+
+
+def _places(extent: int, step: int) -> range:
+    return range(min(step // 2, extent - 1), extent, step)
+
+
 class Reductions:
     """Nodes and outputs to be added to a model of that opset; each method gives the names of the outputs it added."""
 
@@ -42,17 +51,22 @@ class Reductions:
         """The shape of a value, int64 [rank]."""
         return self._output(self._node("Shape", [key]), TensorProto.INT64)
 
-    def squares(self, key: str, shape: Sequence[int], units: int, batch: BatchAxis, samples: int) -> tuple[str, str]:
+    def squares(
+        self, key: str, shape: Sequence[int], units: int, batch: BatchAxis, samples: int, steps: Sequence[int]
+    ) -> tuple[str, str]:
         """Sums of squares from which the variance across samples follows, two of float32 [units].
+
+        They are taken at every `steps`-th position along each axis, which is 1 along that of the samples.
 
         Of the difference d of each sample to the first one: the sum of d² over all samples and positions, and the sum
         over positions of (the mean of d over samples)². Differences, because E[x²] - E[x]² of the values themselves
         cancels where the mean is far from 0, and a signal that has died away entirely shall come out as 0.
         """
-        value = self._float(key)
+        value = self._float(self._picked(key, shape, steps))
         rank, axis = len(shape), batch.axis
         if batch.each > 1:
-            split = [*shape[:axis], samples, batch.each, *shape[axis + 1 :]]
+            left = list(map(picked, shape, steps))
+            split = [*left[:axis], samples, batch.each, *left[axis + 1 :]]
             value = self._node("Reshape", [value, self._constant(split)])
             rank, units = rank + 1, units + (units > axis)
         difference = self._node("Sub", [value, self._node("Gather", [value, self._constant([0])], axis=axis)])
@@ -79,11 +93,13 @@ class Reductions:
 
     def picked(self, key: str, shape: Sequence[int], steps: Sequence[int]) -> str:
         """About every `steps`-th element along each axis, float32."""
+        return self._output(self._float(self._picked(key, shape, steps)))
+
+    def _picked(self, key: str, shape: Sequence[int], steps: Sequence[int]) -> str:
         for axis, (extent, step) in enumerate(zip(shape, steps, strict=True)):
             if step > 1:
-                places = self._constant(list(range(min(step // 2, extent - 1), extent, step)))
-                key = self._node("Gather", [key, places], axis=axis)
-        return self._output(self._float(key))
+                key = self._node("Gather", [key, self._constant(list(_places(extent, step)))], axis=axis)
+        return key
 
     def _reduce(self, op: str, key: str, axes: Sequence[int], *, keep: bool = False) -> str:
         if self._opset < _AXES_AS_INPUT:

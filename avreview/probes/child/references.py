@@ -12,13 +12,12 @@ import numpy as np
 from avreview.errors import ArtifactError
 from avreview.load import open_artifact
 from avreview.probes.child.compare import arrays
-from avreview.probes.child.live import LOADING, RUNNING, Live, open_live
+from avreview.probes.child.live import Live, open_live
 from avreview.probes.child.recorded import Recorded
 from avreview.probes.child.refusal import Refused, reason
 from avreview.probes.child.runtime import Runtime
 from avreview.probes.compared import FULL, HALF
 from avreview.probes.precision import precision_of
-from avreview.stages import stage
 
 Array = np.ndarray[Any, Any]
 Outputs = Mapping[str, Array] | Sequence[Array]
@@ -79,8 +78,7 @@ class OnnxReference:
     kind = "an ONNX file"
 
     def __init__(self, path: str, names: Sequence[str]) -> None:
-        stage(LOADING)
-        self.runtime = Runtime(path)
+        self.runtime = Runtime(path, what="the reference")
         self.precision = precision_of(self.runtime.graph).kind
         inputs = [info.name for info in self.runtime.graph.inputs if info.name not in self.runtime.graph.overridable]
         if set(names) != set(inputs) and len(names) != len(inputs):
@@ -109,7 +107,6 @@ class OnnxReference:
         return found
 
     def run(self, feed: Mapping[str, Array]) -> Outputs:
-        stage(RUNNING)
         try:
             return arrays(self._session.run(self.own(feed)))
         except MemoryError:

@@ -86,6 +86,20 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = 
         ),
     ),
     (
+        re.compile(r"Invalid rank for input: (.*?) Got: (\d+) Expected: (\d+)", re.DOTALL),
+        lambda match: f"the input {match[1]!r} takes {match[3]} axes, and was given {match[2]}",
+    ),
+    (
+        re.compile(
+            r"Got invalid dimensions for input: (.*?) for the following indices\s+index: (\d+) Got: (\d+) "
+            r"Expected: (\d+)",
+            re.DOTALL,
+        ),
+        lambda match: (
+            f"the input {match[1]!r} takes an extent of {match[4]} along axis {match[2]}, and was given {match[3]}"
+        ),
+    ),
+    (
         re.compile(r"No corresponding Numpy type for Tensor Type\. (\w+)"),
         lambda match: (
             f"an output is of the type {match[1]}, which ONNX Runtime does not hand out; export it as float32"

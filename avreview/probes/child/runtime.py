@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-LOADING = "loading the model"
-RUNNING = "running the model"
 # Types that numpy has not: TensorProto.DataType, and what holds their bits on the way into the runtime.
 _SPECIAL = {
     "bfloat16": (16, "uint16"), "float8_e4m3fn": (17, "uint8"), "float8_e4m3fnuz": (18, "uint8"),
@@ -41,17 +39,20 @@ class Session:
     def run(self, feed: Mapping[str, Array], wanted: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs and taps by name, or the `wanted` ones alone. Raises what ONNX Runtime raises."""
         names = [*self.outputs, *self.taps] if wanted is None else list(wanted)
-        self._runtime.at(RUNNING)
+        self._runtime.says_running()
         handed = {name: _handed_over(array) for name, array in feed.items()}
-        return dict(zip(names, self._session.run(names, handed), strict=True))
+        found = self._session.run(names, handed)
+        self._runtime.has_run = True
+        return dict(zip(names, found, strict=True))
 
 
 class Runtime:
-    """One ONNX file, and `seconds` for all that is done with it."""
+    """One ONNX file, and `seconds` for all that is done with it; `what` names it where the child says what it is at."""
 
-    def __init__(self, path: str, seconds: float = math.inf) -> None:
+    def __init__(self, path: str, seconds: float = math.inf, what: str = "the model") -> None:
         self.path = path
-        self.stage = ""
+        self._what = what
+        self.has_run = False
         self._half = time.monotonic() + seconds / 2
 
     @property
@@ -59,11 +60,9 @@ class Runtime:
         """Whether half of the time is gone: what was found by then is worth more than a closer look at it."""
         return time.monotonic() > self._half
 
-    def at(self, name: str) -> None:
-        """Says what the child is at."""
-        if name != self.stage:
-            self.stage = name
-            stage(name)
+    def says_running(self) -> None:
+        """Says that the child runs it: a first run that never ends is one that no probe gets past."""
+        stage(f"running {self._what}{' again' if self.has_run else ''}")
 
     @cached_property
     def graph(self) -> Graph:
@@ -99,7 +98,7 @@ class Runtime:
         ONNX Runtime takes the last of the nodes that nothing reads first, and before it only what it needs: written
         against the data flow, each reduction runs right behind what it reduces, which is then freed.
         """
-        self.at(LOADING)
+        stage(f"loading {self._what}")
         ort = _onnxruntime()
         options = ort.SessionOptions()
         level = f"ENABLE_{optimized}" if isinstance(optimized, str) else "ENABLE_ALL" if optimized else "DISABLE_ALL"

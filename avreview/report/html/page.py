@@ -7,8 +7,9 @@ import hashlib
 import importlib.resources
 
 from avreview.engine.review import Report, Severity, Verdict
+from avreview.report.circumstances import circumstances
 from avreview.report.html.markup import Markup, el, join, text
-from avreview.report.html.parts import facts, heading, name, section, table, verdict_mark
+from avreview.report.html.parts import data_table, facts, heading, name, section, table, verdict_mark
 from avreview.report.html.questions import glance
 from avreview.report.html.review import PATH, Part, outcome, parts_of, path_of, title_of, whole_review
 from avreview.report.html.room import Rooms, left_out, most_reviews, rooms
@@ -89,9 +90,8 @@ def _masthead(report: Report, top: Markup | None) -> Markup:
         about, kind = text(title_of(report.reviews[0]), PATH), f"Model review{f' · {role}' if role else ''}"
     else:
         about, kind = text(count(len(report.reviews), "review")), "Model reviews"
-    made = facts(
-        [("avreview", text(report.version, 60)), ("rules", el("code", text(report.rules_digest, 100)))], "made"
-    )
+    told = [("avreview", text(report.version, 60)), ("rules", el("code", text(report.rules_digest, 100)))]
+    made = facts(([("date", text(report.date, 40))] if report.date else []) + told, "made")
     return el("header", el("p", text(kind, PATH), class_="kind"), heading(1, about), top, made, class_="masthead")
 
 
@@ -131,13 +131,19 @@ def _unreadable(report: Report) -> Markup | None:
 
 
 def _of_the_run(report: Report, room: Rooms) -> list[Part]:
-    """What holds for all reviews: waivers and settings."""
+    """What holds for all reviews: waivers, settings, and what made the report."""
     parts = []
     if report.waivers:
         parts.append(Part("Waivers", "waivers", section(2, "waivers", "Waivers", _waivers(report))))
     if report.settings:
         body = section(2, "settings", "Settings", nested("Settings", report.settings, room.tables))
         parts.append(Part("Settings", "settings", body))
+    told = [(label, text(words, _REASON)) for label, words in circumstances(report)]
+    if told:
+        read = [file._asdict() for file in report.configuration]
+        table_of = data_table("Files that the configuration was read from", read, room.tables) if read else None
+        body = section(2, "provenance", "How it was made", facts(told), table_of)
+        parts.append(Part("How it was made", "provenance", body))
     return parts
 
 

@@ -11,9 +11,9 @@ from avreview.report.html.decay import decay_section
 from avreview.report.html.depth import GRADIENTS, SIGNAL, depth_section
 from avreview.report.html.findings import findings_section
 from avreview.report.html.markup import Markup, el, text
-from avreview.report.html.parts import anchor, facts, fold, heading, name, section, verdict_mark
+from avreview.report.html.parts import anchor, data_table, facts, fold, heading, name, section, verdict_mark
 from avreview.report.html.questions import glance, questions_section, reasons_section
-from avreview.report.html.room import Rooms, left_out
+from avreview.report.html.room import Room, Rooms, left_out
 from avreview.report.html.runs import measured_section, runs_section
 from avreview.report.html.tree import tree_section
 from avreview.report.values import count, show, size
@@ -21,6 +21,7 @@ from avreview.report.values import count, show, size
 PATH = 300
 _FACT = 300
 _LINES = 1000
+_FEW = 4  # files that are not folded away
 _FIRST_FACTS = ("path", "format", "producer", "bytes", "sha256")
 _UNDECIDED = "What these rules look for was not looked at, so nothing is said of it. Each reason says what to supply."
 _ABSENT = "The files hold nothing of the kind that these rules judge."
@@ -48,7 +49,7 @@ def parts_of(review: Review, prefix: str, level: int, rooms: Rooms) -> list[Part
     """The sections of a review that have something to say, with headings of that level."""
     found = findings_section(review, prefix, level, rooms.findings)
     drawn = [
-        ("Files", "files", _files(review.subject, prefix, level)),
+        ("Files", "files", _files(review.subject, prefix, level, rooms.tables)),
         ("Questions", "questions", questions_section(review, prefix, level, found.anchors, rooms.tables)),
         ("Findings", "findings", found.body),
         ("Modules", "modules", tree_section(review, prefix, level, found.anchors, rooms.tree)),
@@ -97,8 +98,8 @@ def whole_review(review: Review, prefix: str, rooms: Rooms) -> Markup:
     )  # fmt: skip
 
 
-def _files(subject: Mapping[str, Mapping[str, Any]], prefix: str, level: int) -> Markup:
-    """Each file by its role, with its digest; what else is known of it on demand."""
+def _files(subject: Mapping[str, Mapping[str, Any]], prefix: str, level: int, room: Room) -> Markup:
+    """Each file by its role, with its digest; what else is known of it, and what was read with it, on demand."""
     entries = []
     for role, known in subject.items():
         pairs = [("path", name(known.get("path", ""), PATH))]
@@ -108,10 +109,13 @@ def _files(subject: Mapping[str, Mapping[str, Any]], prefix: str, level: int) ->
         pairs.append(("sha256", el("code", text(known["sha256"], 100)) if known.get("sha256") else text("not taken")))
         further = [
             (text(key.replace("_", " "), 80), text(show(fact), _FACT))
-            for key, fact in list(known.items())[:200] if key not in _FIRST_FACTS and fact is not None
+            for key, fact in list(known.items())[:200] if key not in (*_FIRST_FACTS, "files") and fact is not None
         ]  # fmt: skip
         more = fold(f"More of the {role}", facts(further)) if further else None
-        entries.append(el("div", heading(level + 1, text(role, 60)), facts(pairs), more, class_="file"))
+        read = known.get("files") or ()
+        label = f"{count(len(read), 'file')} read with the {role}"
+        shown = fold(label, data_table("Each with its digest", read, room), open=len(read) <= _FEW) if read else None
+        entries.append(el("div", heading(level + 1, text(role, 60)), facts(pairs), shown, more, class_="file"))
     return section(level, anchor(prefix, "files"), "Files", el("div", *entries, class_="files"))
 
 
