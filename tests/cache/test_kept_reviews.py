@@ -361,9 +361,10 @@ def test_what_was_not_reviewed_whole_is_not_kept(
 def test_a_review_whose_checker_ran_out_of_time_is_not_kept(
     kept: Reviewed, counted: list[str], model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from avreview.sandbox import Limits
+    from avreview.sandbox import Ending, Outcome
 
-    monkeypatch.setattr("avreview.facts.validity._LIMITS", Limits(seconds=0.001, memory=2 << 30))
+    timed_out = Outcome(Ending.TIMED_OUT, message="did not finish within 5 s")
+    monkeypatch.setattr("avreview.sandbox.Child.result", lambda child: timed_out)
     for _ in range(2):
         kept(model)
     assert len(counted) == 2

@@ -222,7 +222,7 @@ def test_av302_a_constant_shows_nothing(judged: Callable[[ModelBuilder], Assesse
 def test_av302_a_model_that_does_not_repeat_is_not_judged(judged: Callable[[ModelBuilder], Assessed]) -> None:
     assessed = judged(network(lambda model: in_training(model.dropout("neck.drop"))))
     assert assessed.verdict is Verdict.NOT_ASSESSED
-    assert "draws random numbers (Dropout /neck/drop/Dropout)" in (assessed.reason or "")
+    assert "draws random numbers (a dropout, neck.drop)" in (assessed.reason or "")
 
 
 def test_av302_a_model_that_takes_one_size(judged: Callable[[ModelBuilder], Assessed]) -> None:
