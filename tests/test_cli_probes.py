@@ -106,3 +106,14 @@ def test_a_progress_bar_shows_on_a_terminal_alone(tmp_path: Path) -> None:
     assert b"repeat: hostile.onnx" in shown
     assert process.returncode == 0
     assert subprocess.run(words, capture_output=True).stderr == b""
+
+
+def test_a_reference_that_is_not_there_ends_with_two_and_the_rest_of_the_review() -> None:
+    ended = avreview("check", CLEAN, "--probe=parity,repeat", "--reference", "nowhere.onnx", "--format", "json")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "avreview: nowhere.onnx: no such file; check the path, or name a factory as pkg.module:factory\n"
+    )
+    verdicts = {entry["rule"]: entry["verdict"] for entry in json.loads(ended.stdout)["reviews"][0]["rules"]}
+    assert verdicts["AV402"] == "not-assessed"
+    assert verdicts["AV702"] == "pass"

@@ -107,4 +107,12 @@ def _differences(before: Module, after: Module) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {name: (before.attributes[name], after.attributes[name]) for name in names}
     if before.frozen != after.frozen:
         found["requires_grad=False"] = (sorted(before.frozen), sorted(after.frozen))
-    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+    return {name: pair for name, pair in found.items() if not _same(*pair)}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings mean the same: 3 is (3, 3) in another format."""
+    for left, right in ((one, other), (other, one)):
+        if isinstance(left, tuple) and left and not isinstance(right, tuple):
+            return all(entry == right for entry in left)
+    return bool(one == other)

@@ -87,7 +87,8 @@ def check(rule: str) -> Callable[[Callable[..., Iterable[Violation]]], Callable[
         if rule in CHECKS:
             both = f"{CHECKS[rule].function.__module__} and {function.__module__}"
             raise AvreviewError(f"two checks decide {rule}: {both}")
-        if rule[:-3] != _LOADING[-1]:
+        ours = function.__module__.partition(".")[0] == "avreview"
+        if (ours or len(_LOADING) > 1) and rule[:-3] != _LOADING[-1]:  # a pack's own tests may import it by themselves
             raise AvreviewError(f"{function.__module__} decides {rule}, which is no rule {_LOADING[-1]}nnn of its own")
         CHECKS[rule] = Check(rule, function, signature(function)[0])
         return function

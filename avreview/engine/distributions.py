@@ -62,7 +62,11 @@ def _folders() -> list[str]:
     `python -m` puts that first: what lies in a checkout under review is not installed, and is not to be run.
     """
     path = list(sys.path)
-    if path and path[0] in ("", os.getcwd()) and path[0] not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        here = ""
+    if path and path[0] in ("", here) and path[0] not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
         del path[0]
     return [folder for folder in dict.fromkeys(path) if folder]
 

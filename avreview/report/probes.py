@@ -13,7 +13,7 @@ _LINE = 600
 
 
 def write_probes(runs: Sequence[Mapping[str, Any]], page: Page) -> None:
-    """One entry for each probe that was started, with the inputs of its last run, and where inputs came from."""
+    """One entry for each probe that was started, with its largest inputs, and where inputs came from."""
     if not runs:
         return
     page.heading("What was run")

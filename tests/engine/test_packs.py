@@ -189,6 +189,27 @@ assert texts[0] == texts[2]
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
 
 
+def test_a_pack_s_own_tests_may_import_its_checks(example: Site) -> None:
+    code = f"""
+from team_rules.checks import opset_beyond_the_vehicle
+import avreview
+(review,) = avreview.review({str(MODEL)!r}, select=["TEAM401"]).reviews
+assert review.verdict is avreview.Verdict.PASS
+"""
+    environment = {**os.environ, "PYTHONPATH": str(example.folder)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+
+
+def test_a_removed_working_folder_keeps_nobody_from_a_review(site: Site, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f'rmdir "{gone}" && exec "{sys.executable}" -P -m avreview check "{MODEL}" --isolated --quiet'
+    if sys.version_info < (3, 11):
+        command = command.replace(" -P", "")
+    ended = subprocess.run(["sh", "-c", command], cwd=gone, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 # What goes wrong
 
 

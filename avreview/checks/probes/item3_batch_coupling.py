@@ -77,8 +77,8 @@ def is_a_sample_by_itself(coupling: BatchCoupling) -> AnswerText:
     rest = " The file fixes a batch of 1, which was made free for the test." * coupling.made_dynamic + rest
     outputs = count(len(coupling.moved), "output")
     if coupling.differing:
-        largest = shown_floats(max(coupling.moved.values()))
-        changed = f"{len(coupling.differing)} of {outputs} by up to {largest} of the largest value"
+        largest = max(coupling.moved.values())
+        changed = f"{len(coupling.differing)} of {outputs} by up to {largest:.2g} of the largest value"
         return AnswerText(f"Exchanging a sample's neighbours in a batch of {coupling.size} changed {changed}.{rest}")
     return AnswerText(
         f"Exchanging a sample's neighbours in a batch of {coupling.size} left {outputs} unchanged bit for bit.{rest}"

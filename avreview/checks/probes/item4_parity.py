@@ -60,7 +60,7 @@ def _size(worst: OutputParity) -> str:
         return f"{worst.differing:.3g} of the elements of {worst.name} differ"
     if math.isinf(worst.drift):
         return f"{worst.name} has NaN or infinity on one side only"
-    return f"{worst.name} is apart by {worst.max_difference:.3g}, {worst.drift:.3g} of its largest element"
+    return f"{worst.name} is apart by {worst.max_difference:.3g}, which is {worst.drift:.3g} of its largest element"
 
 
 def _layer(first: Departure) -> str:
@@ -126,8 +126,8 @@ def compared_with_the_reference(parity: Parity) -> AnswerText:
     """What the comparison came to, the worst output in numbers."""
     worst = max(parity.compared, key=lambda each: (each.departs, each.measure))
     left_out = [output for output in parity.outputs if not output.compared]
-    said = f"Of {count(len(parity.outputs), 'output')}, {len(parity.compared)} compared with {parity.kind}"
-    departing = f"{len(parity.departing)} depart{'s' if len(parity.departing) == 1 else ''}"
-    sentence = f"{said}: {departing if parity.departing else 'none departs'}; at most {_size(worst)}."
+    said = f"{count(len(parity.compared), 'output')} of {len(parity.outputs)} compared with {parity.kind}"
+    departing = f"{len(parity.departing)} {verb(len(parity.departing), 'depart')}"
+    sentence = f"{said}: {departing if parity.departing else 'none departs'}; the farthest, {_size(worst)}."
     notes = [*(output.note for output in left_out if output.note), *parity.notes]
     return AnswerText(" ".join([sentence, *(f"{note[:1].upper()}{note[1:]}." for note in notes)]))

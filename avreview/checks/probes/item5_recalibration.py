@@ -49,9 +49,12 @@ def _location(norms: NormLayers, shift: NormShift) -> Any:
 def do_statistics_fit(found: Recalibration) -> AnswerText:
     """One row a norm, in data-flow order."""
     moved = sum(int(norm.moved.any()) for norm in found.norms)
+    norms = count(len(found.norms), "norm")
     words = [
-        f"On {found.samples} given samples, {moved} of {count(len(found.norms), 'norm')} "
-        f"{verb(moved, 'have', 'has')} channels whose statistics are not the stored ones"
+        f"On {found.samples} given samples, {moved} of {norms} {verb(moved, 'have', 'has')} channels whose statistics "
+        "are not the stored ones"
+        if moved
+        else f"On {found.samples} given samples, the stored statistics of {norms} hold"
     ]
     if found.folded:
         words.append(f"{count(found.folded, 'folded norm')} cannot be compared")

@@ -33,7 +33,8 @@ class Inputs:
         self._note: str | None = plan.get("note")
         self.fixed: int | None = plan["batch"]
         self.attempt = min(attempt, len(self._attempts) - 1)
-        self._last: dict[str, Array] = {}
+        self._largest: dict[str, Array] = {}  # the largest batch of the attempt that it is of
+        self._size = (-1, 0)  # that attempt, and how many samples
 
     @property
     def entries(self) -> Sequence[Mapping[str, Any]]:
@@ -55,8 +56,11 @@ class Inputs:
 
     def batch(self, samples: Sequence[int]) -> dict[str, Array]:
         """The inputs of one run, with these samples along the batch axis."""
-        self._last = {entry["name"]: self._array(place, entry, samples) for place, entry in enumerate(self.entries)}
-        return self._last
+        made = {entry["name"]: self._array(place, entry, samples) for place, entry in enumerate(self.entries)}
+        attempt, size = self._size
+        if attempt != self.attempt or len(samples) >= size:
+            self._largest, self._size = made, (self.attempt, len(samples))
+        return made
 
     def batches(self, size: int) -> Iterator[dict[str, Array]]:
         """All given samples in batches of `size`, or of the model's own size; nothing where none are given.
@@ -113,8 +117,10 @@ class Inputs:
             return f"the model did not run on the given inputs: {why}"
         return f"the model ran on none of the inputs that were made up: {why}; pass --inputs with real ones"
 
-    def described(self) -> dict[str, Any]:
-        """What the report says of them."""
+    def described(self) -> dict[str, Any] | None:
+        """What the report says of the largest batch; None where none was made."""
+        if not self._largest:
+            return None
         kinds = {entry["name"]: entry["kind"] for entry in self.entries}
         arrays = [
             {
@@ -123,9 +129,9 @@ class Inputs:
                 "dtype": str(array.dtype),
                 "shape": list(array.shape),
             }
-            for name, array in self._last.items()
+            for name, array in self._largest.items()
         ]
-        given = {"given": self._path, "samples": self.count} if self._path is not None and self._last else {}
+        given = {"given": self._path, "samples": self.count} if self._path is not None else {}
         note = {"note": self._note} if self._note else {}
         return {"seed": self._seed, **given, "arrays": arrays, **note}
 
