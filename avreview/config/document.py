@@ -38,6 +38,8 @@ class ConfigError(AvreviewError):
     def __init__(self, path: str | os.PathLike[str], mark: Mark | None, wrong: str) -> None:
         place = f":{mark.line}:{mark.column}" if mark is not None else ""
         super().__init__(f"{os.fspath(path)}{place}: {wrong}")
+        self.mark = mark
+        self.wrong = wrong
 
 
 class Document(NamedTuple):

@@ -1,0 +1,1 @@
+"""Running an augmentation on synthetic scenes with known truth, and measuring what it did to labels and geometry."""
