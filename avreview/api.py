@@ -8,34 +8,31 @@ from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
 from avreview import __version__
-from avreview.artifact import Artifact
-from avreview.artifact import Digest as FileDigest
+from avreview.desk import Desk, reviews_of
+from avreview.desk import review_artifact as review_artifact
 from avreview.engine.cards import Catalogue, installed, shipped, using
 from avreview.engine.policy import Policy, select_rules
-from avreview.engine.review import ReadFile, Report, Review, Severity
-from avreview.engine.run import run
-from avreview.errors import ArtifactError
-from avreview.facts.modality import StatedModality
-from avreview.facts.subject import Companions
-from avreview.load import open_artifact
+from avreview.engine.review import ReadFile, Report, Severity
 from avreview.load.context import MEMORY
-from avreview.probes.request import NOTHING, ProbeRequest, named_probes
+from avreview.probes.request import ProbeRequest, named_probes
 from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
+    from avreview.augment.model import AugmentRequest, Measurement
     from avreview.cache.reviews import KeptReviews
     from avreview.compare.result import Diff
     from avreview.config.settings import Planned, Settings
 
 Path = str | os.PathLike[str]
-_ALONE = Companions()
 
 
 def review(
-    models: Path | Sequence[Path],
+    models: Path | Sequence[Path] = (),
     *,
     checkpoint: Path | None = None,
     pretrained: Path | None = None,
+    recipe: Path | None = None,
+    manifests: Mapping[str, Path | Sequence[Path]] | None = None,
     weights: str | None = None,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
@@ -43,29 +40,43 @@ def review(
     modality: str | None = None,
     memory: int = MEMORY,
     probes: ProbeRequest | Iterable[str] | None = None,
+    augment: AugmentRequest | str | None = None,
     packs: bool = True,
     cache: bool = False,
 ) -> Report:
     """Reviews each model by itself: ONNX exports, PyTorch checkpoints, or folders of either. No configuration is read.
 
+    Without a model the recipe, the manifests and the augmentation are reviewed by themselves.
+
     `checkpoint` is what the exports were made from, `pretrained` what training started from, `weights` the set to
-    review where a checkpoint holds several (`model`, `ema`, …). `select` and `ignore` take rule ids, prefixes, names
-    and items; `modality` says which sensor the inputs come from; `memory` is how many bytes loading one file may take.
-    Nothing is run but what `probes` asks for: names of probes (`["repeat", "batch"]`, `["all"]`), or a request with
-    inputs, reference and limits. `packs=False` leaves installed rule packs out; `cache` takes the review of an
-    unchanged model from an earlier run.
+    review where a checkpoint holds several (`model`, `ema`, …). `recipe` is the training recipe; without it, one that
+    is found in the checkpoint or beside it is taken ("none" for none). `manifests` lists by split (`train`, `val`) the
+    files that say what it holds. `augment` is an augmentation to be run and measured: `pkg.module:factory`.
+    `select` and `ignore` take rule ids, prefixes, names and items; `modality` says which sensor the inputs come from;
+    `memory` is how many bytes loading one file may take.
+    Nothing is run but what `augment` and `probes` ask for: names of probes (`["repeat", "batch"]`, `["all"]`), or a
+    request with inputs, reference and limits. `packs=False` leaves installed rule packs out; `cache` takes the review
+    of an unchanged model from an earlier run.
     What cannot be read is in the report's `unreadable`, with the reason; the others are reviewed all the same.
     Raises UsageError for an unknown rule or probe, PackError for a rule pack that cannot be used.
     """
     from avreview.config.settings import Planned, Settings
 
-    models = [models] if isinstance(models, str | os.PathLike) else models
-    beside = {"checkpoint": checkpoint, "pretrained": pretrained}
+    models = [models] if isinstance(models, str | os.PathLike) else list(models)
+    beside = {"checkpoint": checkpoint, "pretrained": pretrained, "recipe": recipe}
     paths = {role: os.fspath(path) for role, path in beside.items() if path is not None}
-    planned = [Planned(os.fspath(path), weights=weights, modality=modality, **paths) for path in models]
+    common = Planned(weights=weights, modality=modality, manifests=_manifests(manifests or {}), **paths)
+    planned = [common._replace(model=os.fspath(path)) for path in models or [""]]
     settings = Settings(select=tuple(select), ignore=tuple(ignore), fail_on=fail_on, packs=packs)
     asked = probes if probes is None or isinstance(probes, ProbeRequest) else ProbeRequest(named_probes(probes))
-    return review_planned(planned, settings, memory=memory, probes=asked, kept=_users_cache() if cache else None)
+    return review_planned(
+        planned,
+        settings,
+        memory=memory,
+        probes=asked,
+        kept=_users_cache() if cache else None,
+        augment=_measurement(augment),
+    )
 
 
 def review_planned(
@@ -75,6 +86,7 @@ def review_planned(
     memory: int | None = None,
     probes: ProbeRequest | None = None,
     kept: KeptReviews | None = None,
+    augment: Measurement | None = None,
 ) -> Report:
     """Reviews what is planned, by the settings of a configuration. Otherwise as `review`.
 
@@ -93,41 +105,13 @@ def review_planned(
         policy = _policy(settings, rules)
         if kept is not None:
             kept.begin(settings, rules, policy, memory)
-        desk = _Desk(memory, kept)
-        reviews = [entry for plan in planned if (entry := desk.review(plan, policy, probes)) is not None]
+        desk = Desk(memory, kept if augment is None else None, augment)
+        reviews = reviews_of(planned, desk, policy, probes)
     findings = [(entry.name, finding) for entry in reviews for finding in entry.findings]
     return Report(
         __version__, rules.digest, reviews, list(dict.fromkeys(desk.unreadable)), policy.uses(findings),
         described, date, environment(), rules.packs(), _configuration(settings, rules),
     )  # fmt: skip
-
-
-def review_artifact(
-    model: Artifact,
-    policy: Policy,
-    companions: Companions = _ALONE,
-    *,
-    modality: str | None = None,
-    probes: ProbeRequest | None = None,
-    title: str = "",
-) -> Review:
-    """Reviews an artifact at hand, with what stands beside it. Raises ArtifactError when its file changes meanwhile."""
-    import numpy as np
-
-    from avreview.engine.cards import catalogue
-
-    stated = StatedModality(modality)
-    views: list[dict[type, Any]] = [{Artifact: model, Companions: companions, StatedModality: stated}]
-    if companions.checkpoint is not None:
-        alone = companions._replace(checkpoint=None)
-        views.append({Artifact: companions.checkpoint, Companions: alone, StatedModality: stated})
-    for view in views:
-        view[ProbeRequest] = NOTHING  # what stands beside the model is not run once more in its place
-    views[0][ProbeRequest] = probes or NOTHING
-    named = {"model": model, "checkpoint": companions.checkpoint, "pretrained": companions.pretrained}
-    artifacts = {role: artifact for role, artifact in named.items() if artifact is not None}
-    with np.errstate(all="ignore"):  # weights that overflow are a finding of some rule, not a warning of numpy's
-        return run(catalogue(), policy, views, artifacts, with_probes=probes is not None, title=title)
 
 
 def diff(
@@ -171,92 +155,19 @@ def diff_planned(old: Planned, new: Planned, settings: Settings, *, memory: int 
         return compare_files(old, new, policy, rules, memory=memory, left_out=lambda rule: rule not in policy.rules)
 
 
-class _Desk:
-    """Opens what reviews ask for, each file once, and keeps what could not be read."""
+def _measurement(augment: AugmentRequest | str | None) -> Measurement | None:
+    """What is to be measured, where something is."""
+    if augment is None:
+        return None
+    from avreview.augment.model import AugmentRequest, Measurement
 
-    def __init__(self, memory: int, kept: KeptReviews | None = None) -> None:
-        self._memory = memory
-        self._kept = kept
-        self._companions: dict[str, Artifact | None] = {}
-        self.unreadable: list[tuple[str, str]] = []
+    return Measurement(AugmentRequest(augment) if isinstance(augment, str) else augment)
 
-    def review(self, plan: Planned, policy: Policy, probes: ProbeRequest | None) -> Review | None:
-        """One review, or the kept one of an earlier run; None when its model cannot be read."""
-        if probes is not None:
-            probes = probes._replace(inputs=probes.inputs or plan.inputs, reference=probes.reference or plan.reference)
-        found = None if self._kept is None else self._kept.find(plan, probes)
-        if found is not None:
-            return found
-        unreadable = len(self.unreadable)
-        found = self._reviewed(plan, policy, probes)
-        if self._kept is not None and found is not None and len(self.unreadable) == unreadable:
-            self._kept.keep(plan, probes, found)
-        return found
 
-    def _reviewed(self, plan: Planned, policy: Policy, probes: ProbeRequest | None) -> Review | None:
-        companions = Companions(self._companion(plan.checkpoint), self._companion(plan.pretrained))
-        model = self._open(plan.model, plan.weights)
-        if model is None:
-            return None
-        beside = {} if probes is None else self._beside(model, probes)
-        try:
-            found = review_artifact(
-                model, policy, companions, modality=plan.modality, probes=probes, title=plan.name or ""
-            )
-        except ArtifactError as error:  # what is read only when a rule asks for it
-            self.unreadable.append((error.path, str(error)))
-            return None
-        said = {"weights": plan.weights, "modality": plan.modality}
-        stated = {name: value for name, value in said.items() if value is not None}
-        return found._replace(role=plan.role or "", subject={**found.subject, **beside}, stated=stated)
-
-    def _beside(self, model: Artifact, probes: ProbeRequest) -> dict[str, Mapping[str, Any]]:
-        """What the report says of the files that probes read. Wrong ones are kept with what could not be read."""
-        from avreview.probes.given import check_given, open_given
-        from avreview.probes.reference import check_reference
-
-        found: dict[str, Mapping[str, Any]] = {}
-        try:
-            if probes.inputs is not None:
-                given = open_given(probes.inputs)
-                if model.graph is not None:
-                    check_given(given, model.graph)
-                found["inputs"] = _files(probes.inputs, given.digests())
-            if probes.reference is not None:
-                check_reference(probes.reference)
-                if os.path.isfile(probes.reference):
-                    found["reference"] = _files(probes.reference, self._reference(probes.reference))
-        except ArtifactError as error:
-            self.unreadable.append((error.path, str(error)))
-        return found
-
-    def _reference(self, path: str) -> Mapping[str, FileDigest]:
-        """The digests of a reference: of its file, and where it is an ONNX export of its external data."""
-        from avreview.load.digest import Digest
-        from avreview.load.sniff import is_checkpoint
-        from avreview.load.source import open_source
-
-        source = open_source(path)
-        if not is_checkpoint(source.read(0, 512)):
-            try:
-                return open_artifact(path, memory=self._memory).digests
-            except ArtifactError:  # not an export, or one that the probe will say cannot be read
-                pass
-        return {source.path: Digest(source)}
-
-    def _companion(self, path: str | None) -> Artifact | None:
-        if path is None:
-            return None
-        if path not in self._companions:
-            self._companions[path] = self._open(path)
-        return self._companions[path]
-
-    def _open(self, path: str, weights: str | None = None) -> Artifact | None:
-        try:
-            return open_artifact(path, weights=weights, memory=self._memory)
-        except ArtifactError as error:
-            self.unreadable.append((error.path, str(error)))
-            return None
+def _manifests(named: Mapping[str, Path | Sequence[Path]]) -> tuple[tuple[str, str], ...]:
+    """The files of each split, as a plan has them."""
+    listed = {role: [paths] if isinstance(paths, str | os.PathLike) else paths for role, paths in named.items()}
+    return tuple((role, os.fspath(path)) for role, paths in listed.items() for path in paths)
 
 
 def _users_cache() -> KeptReviews:
@@ -265,14 +176,6 @@ def _users_cache() -> KeptReviews:
     from avreview.cache.store import Store, default_folder
 
     return KeptReviews(Store(default_folder()))
-
-
-def _files(path: str, digests: Mapping[str, FileDigest]) -> dict[str, Any]:
-    """What identifies a file, or the files of a folder."""
-    entries = [{"path": name, "sha256": digest.hexdigest(), "bytes": digest.size} for name, digest in digests.items()]
-    own: dict[str, Any] = next((entry for entry in entries if entry["path"] == path), {"path": path})
-    others = [entry for entry in entries if entry is not own]
-    return {**own, "files": others} if others else own
 
 
 def _asked(memory: int | None, probes: ProbeRequest | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def statement(report: Report, written: Sequence[Written] = ()) -> dict[str, Any]
     structure = to_dict(report)
     subject: dict[str, dict[str, Any]] = {}
     for review in structure["reviews"]:
-        for entry in _descriptors(review["subject"].get("model", {})):
+        for entry in _reviewed(review):
             subject.setdefault(entry["name"], entry)
     if not subject:
         raise AvreviewError("nothing was reviewed, so there is nothing to attest")
@@ -57,12 +57,20 @@ def statement(report: Report, written: Sequence[Written] = ()) -> dict[str, Any]
     return whole
 
 
+def _reviewed(review: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The files of the model; where a recipe was reviewed without one, its files."""
+    subject = review["subject"]
+    for entry in [subject["model"]] if "model" in subject else subject.values():
+        yield from _descriptors(entry)
+
+
 def _review(review: Mapping[str, Any]) -> dict[str, Any]:
     """What came out, question by question and rule by rule; what was found stands in the report."""
-    beside = {role: list(_descriptors(entry)) for role, entry in review["subject"].items() if role != "model"}
+    others = [role for role in review["subject"] if role != "model"] if "model" in review["subject"] else []
+    beside = {role: list(_descriptors(review["subject"][role])) for role in others}
     return {
         **{key: review[key] for key in _OF_A_REVIEW if key in review},
-        "model": list(_descriptors(review["subject"].get("model", {}))),
+        "model": list(_reviewed(review)),
         **({"beside": beside} if beside else {}),
         "checklist": [{key: answer[key] for key in ("item", "verdict", "assessed")} for answer in review["checklist"]],
         "rules": {outcome["rule"]: outcome["verdict"] for outcome in review["rules"]},

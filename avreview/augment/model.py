@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from avreview.engine.resolve import NotAvailable
+
 KINDS = ("image", "driving", "sequence")  # of scenes; see avreview.augment.scene
 Progress = Callable[[str], contextlib.AbstractContextManager[Any]]
 
@@ -121,6 +123,33 @@ class Augmented(NamedTuple):
     @property
     def all(self) -> Sequence[Measured]:
         return [self.whole, *self.members]
+
+
+class Measurement:
+    """An augmentation that is to be measured: once, when it is first asked for, however many reviews want it."""
+
+    def __init__(self, request: AugmentRequest) -> None:
+        self.request = request
+        self._result: Augmented | NotAvailable | None = None
+
+    def result(self) -> Augmented | NotAvailable:
+        """What was measured, or why nothing could be."""
+        if self._result is None:
+            from avreview.augment.measuring import measure
+
+            try:
+                self._result = measure(self.request)
+            except NotAvailable as reason:
+                self._result = reason
+        return self._result
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it, or a part of it, came to nothing: one line; None where all of it was measured."""
+        result = self.result()
+        if isinstance(result, NotAvailable):
+            return str(result)
+        return next((part.failure for part in result.all if part.failure is not None), None)
 
 
 def as_json(measured: Any) -> Any:

@@ -13,7 +13,9 @@ from avreview import __version__
 from avreview.cache.codec import WrongShape, freeze, thaw
 from avreview.cache.files import Manifest, Noted, manifest_of
 from avreview.cache.store import LARGEST, Store
+from avreview.config.settings import NO_RECIPE
 from avreview.engine.distributions import distributions
+from avreview.recipe.beside import recipe_beside
 from avreview.report.structure import simple
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from avreview.engine.review import Review
     from avreview.probes.request import ProbeRequest
 
-_COMPANIONS = ("checkpoint", "pretrained")
+_COMPANIONS = ("checkpoint", "pretrained", "recipe")
 _UNDONE = "onnx.checker "  # begins the reason where the checker ran out of time or memory: it may not, another day
 
 
@@ -86,13 +88,21 @@ class KeptReviews:
 
     def _name(self, plan: Planned, probes: ProbeRequest | None) -> str:
         asked = None if probes is None else {**probes._asdict(), "progress": None}
-        key = json.dumps(simple({**self._ground, "plan": plan._asdict(), "probes": asked}), sort_keys=True)
+        stated = {"plan": plan._asdict(), "probes": asked, "beside": _beside(plan)}
+        key = json.dumps(simple({**self._ground, **stated}), sort_keys=True)
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _beside(plan: Planned) -> list[str | None]:
+    """The recipes that a review without a named one would find."""
+    models = [path for path in (plan.model, plan.checkpoint) if path]
+    return [recipe_beside(path) for path in models] if plan.recipe is None else []
 
 
 def _is_complete(plan: Planned, review: Review) -> bool:
     """Whether every companion that was named was read."""
-    return all((getattr(plan, role) is None) == (role not in review.subject) for role in _COMPANIONS)
+    named = {role: getattr(plan, role) for role in _COMPANIONS}
+    return all(path in (None, NO_RECIPE) or role in review.subject for role, path in named.items())
 
 
 def _is_decided(review: Review) -> bool:

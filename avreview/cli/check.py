@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -17,6 +17,7 @@ from avreview.errors import UsageError
 from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
+    from avreview.augment.model import Measurement
     from avreview.cache.reviews import KeptReviews
     from avreview.config.settings import Planned, Settings
     from avreview.engine.review import Report
@@ -86,6 +87,28 @@ def check(
     pretrained: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="The pretrained base that training started from.", metavar="FILE"),
+    ] = None,
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="The training recipe; without it, one that is found in the checkpoint or beside it. none: no recipe.",
+            metavar="FILE",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="What a split holds, for the search for leaks: train=FILE, val=FILE or test=FILE. Repeat it.",
+            metavar="ROLE=FILE",
+        ),
+    ] = None,
+    augment: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="An augmentation to run and measure: pkg.module:factory, which is imported and called in a child "
+            "process, or an albumentations file.",
+            metavar="TARGET",
+        ),
     ] = None,
     weights: Annotated[
         Optional[str],  # noqa: UP045
@@ -222,6 +245,7 @@ def check(
     outputs = planned_outputs(format, output)
     check_attest(attest, outputs)
     asked = _asked(probe, inputs, reference)
+    manifests = _manifests(manifest or [])
     limits = {"seconds": probe_timeout, "memory": probe_memory, "seed": seed}
     kept = _kept(cache)
 
@@ -232,11 +256,15 @@ def check(
             models or [],
             checkpoint=_text(checkpoint),
             pretrained=_text(pretrained),
+            recipe=recipe,
+            manifests=manifests,
+            augment=augment,
             weights=weights,
             modality=modality.value if modality is not None else None,
         )
         probes = asked and limited(asked, settings, limits)
-        report = review_planned(planned, settings, memory=memory, probes=probes, kept=kept)
+        measurement = augment and _measurement(augment, settings, limits)
+        report = review_planned(planned, settings, memory=memory, probes=probes, kept=kept, augment=measurement or None)
         if kept is not None and kept.trouble:
             complain(kept.trouble)
         for _, reason in report.unreadable:
@@ -250,6 +278,26 @@ def check(
         written = [path for path in (attest, *(output.path for output in outputs)) if path is not None]
         raise typer.Exit(watch_files(lambda: Round(*once()), written))
     raise typer.Exit(once()[0])
+
+
+def _manifests(words: list[str]) -> tuple[tuple[str, str], ...]:
+    """`train=FILE` as role and path. Raises UsageError for anything else."""
+    pairs = [word.partition("=") for word in words]
+    for word, (role, _, path) in zip(words, pairs, strict=True):
+        if role not in ("train", "val", "test") or not path:
+            raise UsageError(f"--manifest {word}: write train=FILE, val=FILE or test=FILE")
+    return tuple((role, path) for role, _, path in pairs)
+
+
+def _measurement(target: str, settings: Settings, stated: Mapping[str, Any]) -> Measurement:
+    """The augmentation that is to be run, within the limits of probes."""
+    from avreview.augment.model import AugmentRequest, Measurement
+    from avreview.cli.progress import running
+    from avreview.probes.request import NOTHING
+
+    limits = limited(NOTHING, settings, stated)
+    request = AugmentRequest(target, seed=limits.seed, seconds=limits.seconds, memory=limits.memory, progress=running)
+    return Measurement(request)
 
 
 def _kept(wanted: bool) -> KeptReviews | None:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from avreview.cli import baseline, check, completion, diff, explain, rules, schema, verify
+from avreview.cli import augment, baseline, check, completion, diff, explain, rules, schema, verify
 from avreview.cli.output import ReaderGone, complain
 from avreview.errors import AvreviewError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("check", cls=check.CheckCommand)(check.check)
+app.command("augment")(augment.augment)
 app.command("diff")(diff.diff)
 app.command("baseline")(baseline.baseline)
 app.command("verify")(verify.verify)

@@ -18,10 +18,11 @@ class Kind(str, enum.Enum):
     WAIVERS = "waivers"
     BASELINE = "baseline"
     DIFF = "diff"
+    RECIPE = "recipe"
 
 
 def schema(kind: Annotated[Kind, typer.Argument(help="What the schema describes.")] = Kind.REPORT) -> None:
-    """Print a JSON Schema: of the report, or of a configuration."""
+    """Print a JSON Schema: of the report, of a configuration, or of a recipe."""
     from avreview.report.json_format import dumps
     from avreview.report.schema import diff_schema, report_schema
 

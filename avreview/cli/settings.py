@@ -44,20 +44,25 @@ def over(settings: Settings, select: list[str], ignore: list[str], fail_on: Seve
     return settings if fail_on is None else settings._replace(fail_on=fail_on)
 
 
-def planned_reviews(settings: Settings, models: list[Path], **options: str | None) -> list[Planned]:
+def planned_reviews(
+    settings: Settings, models: list[Path], *, augment: str | None = None, **options: Any
+) -> list[Planned]:
     """The reviews of the models that were given, or else those of the configuration.
 
-    `options` are the companions and the like that the command line names; they hold for every model.
+    `options` are the companions and the like that the command line names; they hold for every model. Where there is
+    none, a recipe, manifests or an augmentation are reviewed by themselves.
     Raises UsageError where there is nothing to review.
     """
     from avreview.config.settings import Planned
 
-    said = {name: value for name, value in options.items() if value is not None}
+    said = {name: value for name, value in options.items() if value not in (None, ())}
     if models:
         known = {_same(plan.model): plan for plan in settings.reviews}
         plans = [known.get(_same(str(model)), Planned(str(model)))._replace(model=str(model)) for model in models]
     else:
         plans = list(settings.reviews)
+    if not plans and (augment or said.keys() & {"recipe", "manifests"}):
+        plans = [Planned()]
     if not plans:
         raise UsageError("no model to review; name one, or list `reviews` in avreview.yaml")
     return [plan._replace(**said) for plan in plans]

@@ -68,7 +68,8 @@ def paths_of(made: Round) -> list[str]:
     settings = made.settings
     found = [*settings.files, *settings.waivers, *settings.rule_folders, settings.baseline]
     for plan in made.planned:
-        found += [plan.model, plan.checkpoint, plan.pretrained, plan.inputs, plan.reference]
+        found += [plan.model, plan.checkpoint, plan.pretrained, plan.inputs, plan.reference, plan.recipe]
+        found += [path for _, path in plan.manifests]
     for review in made.report.reviews:
         for role in review.subject.values():
             found += [role.get("path"), *(file.get("path") for file in role.get("files", ()))]

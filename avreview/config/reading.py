@@ -10,7 +10,7 @@ from typing import Any
 from avreview.config.document import ConfigError, Document, Place, read_document
 from avreview.config.pyproject import read_pyproject
 from avreview.config.schemas import schema
-from avreview.config.settings import OFF, Override, Planned, Settings
+from avreview.config.settings import NO_RECIPE, OFF, Override, Planned, Settings
 from avreview.config.validation import validate
 from avreview.engine.cards import Catalogue
 from avreview.engine.review import Severity
@@ -150,7 +150,13 @@ class _Reader:
 
 
 def _planned(document: Document, entry: Mapping[str, Any]) -> Planned:
-    paths = {key: _from(document, entry[key]) for key in _REVIEW_PATHS if key in entry}
+    paths: dict[str, Any] = {key: _from(document, entry[key]) for key in _REVIEW_PATHS if key in entry}
+    if entry.get("recipe", NO_RECIPE) != NO_RECIPE:
+        paths["recipe"] = _from(document, entry["recipe"])
+    manifests = entry.get("manifests", {})
+    paths["manifests"] = tuple(
+        (role, _from(document, path)) for role, named in manifests.items() for path in _listed(named)
+    )
     reference = entry.get("reference")
     if reference is not None and (document.path.parent / reference).exists():
         paths["reference"] = _from(document, reference)

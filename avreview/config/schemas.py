@@ -6,7 +6,7 @@ from typing import Any
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The schema (draft 2020-12) of `config`, `waivers` or `baseline`, read from the installed package."""
+    """The schema (draft 2020-12) of `config`, `waivers`, `baseline` or `recipe`, read from the installed package."""
     import importlib.resources
     import json
 

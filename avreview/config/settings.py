@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 from avreview.engine.review import Severity
 
 OFF = "off"
+NO_RECIPE = "none"  # the word for: leave out the recipe that is found in the checkpoint or beside it
 
 
 class Planned(NamedTuple):
-    """A review that a configuration asks for. Paths are as a person in the working folder would give them."""
+    """A review that a configuration asks for. Paths are as a person in the working folder would give them.
 
-    model: str
+    Without a `model` the recipe and the manifests (role and path) are reviewed by themselves.
+    """
+
+    model: str = ""
     name: str | None = None
     role: str | None = None
     checkpoint: str | None = None
@@ -22,6 +26,8 @@ class Planned(NamedTuple):
     modality: str | None = None
     inputs: str | None = None
     reference: str | None = None
+    recipe: str | None = None
+    manifests: tuple[tuple[str, str], ...] = ()
 
 
 class Override(NamedTuple):
@@ -65,7 +71,7 @@ class Settings(NamedTuple):
                 {"modules": list(entry.modules), "severities": _words(entry.severities)} for entry in self.overrides
             ],
             "reviews": [
-                {key: value for key, value in entry._asdict().items() if value is not None} for entry in self.reviews
+                {key: value for key, value in entry._asdict().items() if value} for entry in self.reviews
             ],
         }
 

@@ -77,6 +77,9 @@ class _Validator:
         for key in schema.get("required", ()):
             if key not in value:
                 raise self._wrong(place, f"lacks {quoted(key)}", named=False)
+        one_of = [key for entry in schema.get("anyOf", ()) for key in entry["required"]]
+        if one_of and not value.keys() & set(one_of):
+            raise self._wrong(place, f"lacks {', or '.join(map(quoted, one_of))}", named=False)
 
     def _list(self, value: list[Any], schema: Mapping[str, Any], place: Place) -> None:
         if len(value) < schema.get("minItems", 0):

@@ -40,10 +40,14 @@ class Threshold(NamedTuple):
     source: str
 
 
-# Words of a card's `needs` that only a checkpoint, or a base to compare with, can supply.
-_OF_CHECKPOINTS = frozenset({"checkpoint", "module-tree", "optimizer-state", "pretrained-base"})
-# And those that only running something can.
-_OF_PROBES = frozenset({"running", "reference-model", "input-data", "augmentation"})
+# The room of checks (`engine.checks.ROOMS`) that decides by each word of a card's `needs`; a way to decide a rule
+# belongs to the first room of this order that one of its words names.
+_ROOMS = {
+    "augmentation": {"augmentation"},
+    "recipe": {"recipe", "manifests"},
+    "probes": {"running", "reference-model", "input-data"},
+    "checkpoint": {"checkpoint", "module-tree", "optimizer-state", "pretrained-base"},
+}
 
 
 class Thresholds:
@@ -188,14 +192,9 @@ class Card:
         return {**stated, **configured}
 
     @property
-    def is_of_checkpoints(self) -> bool:
-        """True where each way to decide the rule takes a checkpoint or a pretrained base."""
-        return all(_OF_CHECKPOINTS & set(way) for way in self.needs)
-
-    @property
-    def is_of_probes(self) -> bool:
-        """True where each way to decide the rule takes a run."""
-        return bool(self.needs) and all(_OF_PROBES & set(way) for way in self.needs)
+    def rooms(self) -> frozenset[str]:
+        """The rooms of checks that can decide the rule, one for each way; empty in it is a way that takes none."""
+        return frozenset(next((room for room, words in _ROOMS.items() if words & set(way)), "") for way in self.needs)
 
     @property
     def limits(self) -> Thresholds:

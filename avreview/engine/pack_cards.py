@@ -49,7 +49,7 @@ def _card(pack: Pack, path: Path) -> Card:
 
 def _problem(card: Card) -> str | None:
     """What is wrong with a card, if anything."""
-    from avreview.engine.run import SUPPLIES
+    from avreview.engine.reasons import SUPPLIES
 
     missing = [key for key in _WHOLE if not getattr(card, key)]
     if missing:

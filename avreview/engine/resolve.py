@@ -96,11 +96,19 @@ def _need(hint: Any) -> Need:
 
 
 class Resolver:
-    """Computes facts of one subject, each at most once."""
+    """Computes facts of one subject, each at most once.
+
+    What is `given` as NotAvailable in the place of a fact is the reason why that cannot be had.
+    """
 
     def __init__(self, given: Mapping[type, Any]) -> None:
-        self._known: dict[type, Any] = dict(given)
+        self._known: dict[type, Any] = {}
         self._missing: dict[type, NotAvailable | NotApplicable] = {}
+        for kind, value in given.items():
+            if isinstance(value, NotAvailable | NotApplicable):
+                self._missing[kind] = value
+            else:
+                self._known[kind] = value
 
     def get(self, kind: type[T]) -> T:
         """The fact of that type. Raises NotAvailable or NotApplicable, each time the same."""
@@ -127,7 +135,7 @@ class Resolver:
 
     def _if_had(self, kind: type[T]) -> T | None:
         if kind not in self._known and kind not in _PROVIDERS:
-            return None  # its provider is imported only when it is asked for
+            return None  # given to no review, or its provider is imported only when it is asked for
         try:
             return self.get(kind)
         except (NotAvailable, NotApplicable):

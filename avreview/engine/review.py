@@ -150,8 +150,9 @@ class Review(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the configuration calls it, or else the model's path."""
-        return self.title or str(self.subject.get("model", {}).get("path", ""))
+        """What the configuration calls it, or else the path of the model, or of what was reviewed without one."""
+        first = self.subject.get("model") or next(iter(self.subject.values()), {})
+        return self.title or str(first.get("path", ""))
 
     def tally(self, severity: Severity) -> int:
         """How many open findings have that severity."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from avreview.artifact import Artifact
 from avreview.engine.cards import PREFIX, Card, Catalogue, Thresholds
@@ -15,30 +15,17 @@ from avreview.engine.checks import (
     Answerer,
     AnswerText,
     Check,
+    Evidence,
+    Limitation,
     Violation,
     load_checks,
 )
 from avreview.engine.policy import Policy
+from avreview.engine.reasons import planned, unsupplied
 from avreview.engine.resolve import NotApplicable, NotAvailable, Resolver, WrongKind, is_background
 from avreview.engine.review import Answer, Finding, Review, RuleOutcome, Verdict
 from avreview.errors import AvreviewError
 
-# The words of a card's `needs`, as a reason says them.
-SUPPLIES = {
-    "graph": "an ONNX export",
-    "weights": "a model with its weights",
-    "module-tree": "a PyTorch module tree",
-    "optimizer-state": "optimizer state from a training checkpoint",
-    "pretrained-base": "the pretrained base",
-    "checkpoint": "a checkpoint",
-    "recipe": "the training recipe",
-    "running": "running the model",
-    "reference-model": "a reference PyTorch model",
-    "input-data": "input data",
-    "augmentation": "running the augmentation",
-    "modality": "the input's modality",
-}
-_BESIDE_PROBES = {"reference-model": "--reference", "input-data": "--inputs"}
 # How much a verdict weighs when a question's is made of its rules': the worst counts.
 _WEIGHT = {
     Verdict.FAIL: 4,
@@ -47,6 +34,9 @@ _WEIGHT = {
     Verdict.NOT_ASSESSED: 1,
     Verdict.NOT_APPLICABLE: 0,
 }
+
+
+_Registered = TypeVar("_Registered", Answerer, Evidence, Limitation)
 
 
 class _Outcome(NamedTuple):
@@ -61,26 +51,26 @@ def run(
     views: Sequence[Mapping[type, Any]],
     artifacts: Mapping[str, Artifact],
     *,
-    with_probes: bool = False,
+    rooms: Iterable[str] = (),
     title: str = "",
 ) -> Review:
-    """Reviews one subject, made of `artifacts` by role; `with_probes` when the person asked for runs.
+    """Reviews one subject, made of `artifacts` by role; `rooms` are those of the checks that have something to go by.
 
     Each view gives facts by type. What the first, of the model itself, cannot show, a rule looks for in the next:
-    an export holds no optimizer state, the checkpoint beside it does.
+    an export holds no optimizer state, the checkpoint beside it does. A `title` is needed where there is no model.
     """
-    with_checkpoint = any(artifact.checkpoint is not None for artifact in artifacts.values())
-    checks = load_checks(catalogue, of_checkpoints=with_checkpoint or "pretrained" in artifacts, of_probes=with_probes)
-    checks = {rule: check for rule, check in checks.items() if with_probes or not catalogue[rule].is_of_probes}
-    resolvers = [Resolver(view) for view in views]
+    desk = _Desk(catalogue, policy, [Resolver(view) for view in views], frozenset({"", *rooms}), title)
+    checks = load_checks(catalogue, rooms)
+    if not desk.name:
+        desk = desk._replace(name=artifacts["model"].provenance.path)
     cards = [card for card in catalogue if card.id in policy.rules]
-    resolvers[0].begin({need.kind for card in cards if card.id in checks for need in checks[card.id].needs})
+    needs = {need.kind for card in cards for made in checks.get(card.id, ()) for need in made.needs}
+    desk.resolvers[0].begin(needs)
     # Rules that wait for another process go last, so that it works meanwhile.
-    order = sorted(cards, key=lambda card: card.id in checks and _waits(checks[card.id]))
-    name = title or artifacts["model"].provenance.path
-    done = {card.id: _run_rule(card, checks.get(card.id), resolvers, policy, name) for card in order}
+    order = sorted(cards, key=lambda card: any(map(_waits, checks.get(card.id, ()))))
+    done = {card.id: _run_rule(card, checks.get(card.id, ()), desk) for card in order}
     outcomes = [done[card.id] for card in cards]
-    answers = [_answer(catalogue, item, outcomes, resolvers) for item in catalogue.questions]
+    answers = [_answer(desk, item, outcomes) for item in catalogue.questions]
     return Review(
         subject={role: _described(artifact) for role, artifact in artifacts.items()},
         verdict=_worst(answer.verdict for answer in answers),
@@ -89,21 +79,34 @@ def run(
         findings=sorted(
             (finding for entry in outcomes for finding in entry.findings), key=lambda f: (f.item, -f.severity, f.rule)
         ),
-        limitations=list(dict.fromkeys(_limitations(catalogue, artifacts.values(), resolvers))),
-        evidence=_evidence(catalogue, resolvers) if with_probes else {},
+        limitations=list(dict.fromkeys(_limitations(desk, artifacts.values()))),
+        evidence=_evidence(desk),
         title=title,
     )
+
+
+class _Desk(NamedTuple):
+    """What every rule of one review is run with. `rooms` are the open ones, `name` is how policies know the model."""
+
+    catalogue: Catalogue
+    policy: Policy
+    resolvers: Sequence[Resolver]
+    rooms: frozenset[str]
+    name: str
+
+    def own(self, registered: Iterable[_Registered]) -> list[_Registered]:
+        """Those that have something to go by, and that come from avreview or from a pack in force."""
+        return [entry for entry in registered if entry.prefix in self.catalogue.prefixes and entry.room in self.rooms]
 
 
 def _waits(check: Check) -> bool:
     return any(is_background(need.kind) for need in check.needs)
 
 
-def _limitations(catalogue: Catalogue, artifacts: Iterable[Artifact], resolvers: Sequence[Resolver]) -> Iterator[str]:
+def _limitations(desk: _Desk, artifacts: Iterable[Artifact]) -> Iterator[str]:
     for artifact in artifacts:
         yield from artifact.limitations
-    own = [entry for entry in LIMITATIONS if entry.prefix in catalogue.prefixes]
-    for resolver, entry in itertools.product(resolvers, own):
+    for resolver, entry in itertools.product(desk.resolvers, desk.own(LIMITATIONS)):
         try:
             arguments = resolver.for_words(entry.needs)
         except (NotAvailable, NotApplicable):
@@ -111,11 +114,10 @@ def _limitations(catalogue: Catalogue, artifacts: Iterable[Artifact], resolvers:
         yield from entry.function(*arguments)
 
 
-def _evidence(catalogue: Catalogue, resolvers: Sequence[Resolver]) -> dict[str, Any]:
+def _evidence(desk: _Desk) -> dict[str, Any]:
     """The data behind the review, each from the first view that has it."""
     found: dict[str, Any] = {}
-    own = [entry for entry in EVIDENCE if entry.prefix in catalogue.prefixes]
-    for resolver, entry in itertools.product(resolvers, own):
+    for resolver, entry in itertools.product(desk.resolvers, desk.own(EVIDENCE)):
         try:
             arguments = resolver.for_words(entry.needs)
         except (NotAvailable, NotApplicable):
@@ -146,19 +148,22 @@ def _described(model: Artifact) -> Mapping[str, Any]:
     return described
 
 
-def _run_rule(card: Card, check: Check | None, resolvers: Sequence[Resolver], policy: Policy, name: str) -> _Outcome:
-    """How the rule ends in the first view that can decide it; in none, how it ends in the one that says most."""
-    if check is None:
-        return _ended(card, Verdict.NOT_ASSESSED, _planned(card) if card.planned else _unsupplied(card))
+def _run_rule(card: Card, checks: Sequence[Check], desk: _Desk) -> _Outcome:
+    """How the rule ends by the first of its checks, in the first view, that can decide it.
+
+    In none, how it ends in the one that says most.
+    """
+    if not checks:
+        return _ended(card, Verdict.NOT_ASSESSED, planned(card) if card.planned else unsupplied(card))
     ended: list[_Outcome] = []
-    for resolver in resolvers:
-        ended.append(_run_check(card, check, resolver, policy, name))
+    for made, resolver in itertools.product(checks, desk.resolvers):
+        ended.append(_run_check(card, made, resolver, desk))
         if ended[-1].outcome.reason is None:
             return ended[-1]
     return min(ended, key=lambda entry: (entry.outcome.verdict is not Verdict.NOT_APPLICABLE, entry.wrong_kind))
 
 
-def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy, name: str) -> _Outcome:
+def _run_check(card: Card, check: Check, resolver: Resolver, desk: _Desk) -> _Outcome:
     try:
         arguments = [card.limits if need.kind is Thresholds else resolver.argument(need) for need in check.needs]
         found = [_finding(card, violation) for violation in check.function(*arguments)]
@@ -175,37 +180,17 @@ def _run_check(card: Card, check: Check, resolver: Resolver, policy: Policy, nam
             f"the check of {card.id} ({card.name}) crashed: {type(error).__name__}: {error}; "
             f"please report it{author}; `--ignore {card.id}` reviews without it"
         ) from error
-    findings = [judged for finding in found if (judged := policy.judged(finding, name)) is not None]
+    findings = [judged for finding in found if (judged := desk.policy.judged(finding, desk.name)) is not None]
     if not findings:
         left_out = "every finding lies in modules for which the configuration leaves the rule out"
         return _ended(card, Verdict.NOT_ASSESSED, left_out) if found else _ended(card, Verdict.PASS)
-    failed = any(finding.severity >= policy.fail_on and finding.is_open for finding in findings)
+    failed = any(finding.severity >= desk.policy.fail_on and finding.is_open for finding in findings)
     outcome = RuleOutcome(card.id, card.name, card.item, Verdict.FAIL if failed else Verdict.ATTENTION)
     return _Outcome(outcome, findings)
 
 
 def _ended(card: Card, verdict: Verdict, reason: str | None = None) -> _Outcome:
     return _Outcome(RuleOutcome(card.id, card.name, card.item, verdict, reason))
-
-
-def _planned(card: Card) -> str:
-    ways = [" and ".join(SUPPLIES[word] for word in way) for way in card.needs]
-    needed = ", or ".join(ways)
-    return f"needs {needed}, which this version of avreview cannot use yet"
-
-
-def _unsupplied(card: Card) -> str:
-    """What a rule wants whose check was not loaded, because the review lacks all that could decide it."""
-    needed = {word for way in card.needs for word in way}
-    if card.is_of_probes:
-        beside = [option for word, option in _BESIDE_PROBES.items() if word in needed]
-        options = " with ".join(["--probe", *beside])
-        return f"needs the model to be run, which has to be asked for; pass {options}"
-    if "pretrained-base" not in needed:
-        return "needs a training checkpoint; pass --checkpoint"
-    if "optimizer-state" not in needed:
-        return "needs the pretrained base; pass --pretrained"
-    return "needs a training checkpoint and the pretrained base; pass --checkpoint and --pretrained"
 
 
 def _finding(card: Card, violation: Violation) -> Finding:
@@ -228,13 +213,12 @@ def _worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=_WEIGHT.__getitem__, default=Verdict.NOT_ASSESSED)
 
 
-def _answer(catalogue: Catalogue, item: int, outcomes: Sequence[_Outcome], resolvers: Sequence[Resolver]) -> Answer:
+def _answer(desk: _Desk, item: int, outcomes: Sequence[_Outcome]) -> Answer:
     own = [entry.outcome for entry in outcomes if entry.outcome.item == item]
-    question = catalogue.questions[item]
+    question = desk.catalogue.questions[item]
     verdict = _worst(outcome.verdict for outcome in own)
     assessed = sum(outcome.verdict is not Verdict.NOT_ASSESSED for outcome in own)
-    answerers = [entry for entry in ANSWERS.get(item, ()) if entry.prefix in catalogue.prefixes]
-    sentence, table = _words(answerers, own, resolvers)
+    sentence, table = _words(desk.own(ANSWERS.get(item, ())), own, desk.resolvers)
     return Answer(item, question.title, question.question, verdict, sentence, table, assessed, len(own))
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from avreview.artifact import Artifact
 from avreview.checkpoint import Checkpoint
 from avreview.engine.resolve import NotAvailable, WrongKind, fact
+
+if TYPE_CHECKING:
+    from avreview.augment.model import Augmented
+    from avreview.recipe.manifests import Manifests
+    from avreview.recipe.model import Recipe
 
 _PROGRAMS = ("torchscript", "pt2")  # checkpoints and exports in one
 
@@ -16,6 +21,9 @@ class Companions(NamedTuple):
 
     checkpoint: Artifact | None = None
     pretrained: Artifact | None = None
+    recipe: Recipe | None = None
+    manifests: Manifests | None = None
+    augmented: Augmented | NotAvailable | None = None  # what running the augmentation showed, or why it came to nothing
 
 
 class SourceCheckpoint(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avreview import api
+from avreview import api, desk
 from avreview.cache import files as cache_files
 from avreview.cache.files import manifest_of
 from avreview.cache.reviews import KeptReviews, _code
@@ -157,13 +157,13 @@ Reviewed = Callable[..., Report]
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models that were really reviewed."""
     done: list[str] = []
-    plain = api.review_artifact
+    plain = desk.review_artifact
 
     def count(model: Any, *rest: Any, **options: Any) -> Review:
         done.append(model.provenance.path)
         return plain(model, *rest, **options)
 
-    monkeypatch.setattr(api, "review_artifact", count)
+    monkeypatch.setattr(desk, "review_artifact", count)
     return done
 
 

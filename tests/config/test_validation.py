@@ -21,7 +21,7 @@ KINDS = ["config", "waivers", "baseline"]
 def test_the_schemas_are_schemas_that_the_validator_knows(kind: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(kind))
     known = {
-        "$schema", "$id", "$defs", "$ref", "title", "description", "type", "enum", "const", "properties",
+        "$schema", "$id", "$defs", "$ref", "title", "description", "type", "enum", "const", "anyOf", "properties",
         "additionalProperties", "required", "items", "minItems", "minLength", "pattern", "minimum", "maximum",
         "exclusiveMinimum",
     }  # fmt: skip

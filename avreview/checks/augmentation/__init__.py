@@ -1,0 +1,1 @@
+"""Checks that go by what running an augmentation showed."""
