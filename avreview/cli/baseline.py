@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from avreview.cli.output import complain, destination
+from avreview.cli.reports import refuse_configuration
 from avreview.cli.settings import planned_reviews, stated_settings
 
 FILE = "avreview-baseline.yaml"
@@ -45,6 +46,7 @@ def baseline(
 
     settings = stated_settings(config, isolated, None)
     path = output or Path(settings.baseline or FILE)
+    refuse_configuration(path)
     report = review_planned(planned_reviews(settings, models or []), settings._replace(baseline=None))
     for _, reason in report.unreadable:
         complain(reason)

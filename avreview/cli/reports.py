@@ -68,13 +68,18 @@ def planned_outputs(format: Format | None, outputs: Sequence[Path] | None) -> li
     if len(outputs) > len(set(outputs)):
         raise UsageError("the same --output is named twice")
     for path in outputs:
-        if path.name in (CONFIGURATION, PYPROJECT):
-            raise UsageError(f"{path}: a report there would be taken for a configuration; choose another --output")
+        refuse_configuration(path)
     alone = len(outputs) == 1
     return [
         Output(format or Format.TERMINAL) if path == _STANDARD_OUTPUT else Output(_chosen(path, format, alone), path)
         for path in outputs
     ]
+
+
+def refuse_configuration(path: Path) -> None:
+    """Raises UsageError for a file that the next run would take for its configuration."""
+    if path.name in (CONFIGURATION, PYPROJECT):
+        raise UsageError(f"{path}: what is written there would be taken for a configuration; choose another --output")
 
 
 def _chosen(path: Path, format: Format | None, alone: bool) -> Format:

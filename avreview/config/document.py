@@ -13,10 +13,11 @@ from avreview.errors import AvreviewError
 from avreview.load.wording import one_line, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MOST_BYTES = 1 << 20
 DEEPEST = 50
+MOST_ALIASED = 100_000  # values that aliases may stand for
 
 Place = tuple[str | int, ...]  # the keys and places that lead to a value
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -68,16 +69,18 @@ def parse_document(
     *,
     keep: Callable[[Place], bool] | None = None,
     scalar: Callable[[str], Any] | None = None,
+    lenient: bool = False,
 ) -> Document:
     """The YAML document in `text`, which came from a file. Raises ConfigError as `read_document` does.
 
     Of a large file, values for whose place `keep` is false are None: they are checked and not built. `scalar` says
-    what a scalar without quotes is.
+    what a scalar without quotes is. `lenient` takes what other programs' files hold: aliases and merged mappings,
+    within bounds, and of a key that stands twice in a mapping the last.
     """
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    builder = _Builder(Path(path), keep, scalar or _scalar)
+    builder = _Builder(Path(path), keep, scalar or _scalar, lenient)
     try:
         builder.take(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
@@ -117,10 +120,15 @@ def sha256_of(path: str | os.PathLike[str]) -> str | None:
 class _Builder:
     """Builds data from the parser's events; recursion is bounded by `DEEPEST`."""
 
-    def __init__(self, path: Path, keep: Callable[[Place], bool] | None, scalar: Callable[[str], Any]) -> None:
+    def __init__(
+        self, path: Path, keep: Callable[[Place], bool] | None, scalar: Callable[[str], Any], lenient: bool
+    ) -> None:
         self._path = path
         self._keep = keep
         self._scalar = scalar
+        self._lenient = lenient
+        self._anchored: dict[str, tuple[Any, Place]] = {}  # values by their anchor, and where each stands
+        self._aliased = 0
         self.marks: dict[Place, Mark] = {}
         self.data: Any = None
 
@@ -142,19 +150,45 @@ class _Builder:
         self.marks.setdefault(place, _mark(event))
         if len(place) > DEEPEST:
             raise self._wrong(event, f"is nested more than {DEEPEST} deep")
+        if kind == "AliasEvent":
+            return self._alias(event, place)
         if kind == "ScalarEvent":
-            return event.value if event.style else self._scalar(event.value)
-        if kind == "SequenceStartEvent":
-            return self._sequence(events, place)
-        return self._mapping(events, place)
+            value = event.value if event.style else self._scalar(event.value)
+        elif kind == "SequenceStartEvent":
+            value = self._sequence(events, place)
+        else:
+            value = self._mapping(events, place)
+        if event.anchor is not None:
+            self._anchored[event.anchor] = value, place
+        return value
+
+    def _alias(self, event: Any, place: Place) -> Any:
+        """A copy of what an alias stands for, each value in it keeping its own place in the file."""
+        if event.anchor not in self._anchored:
+            raise self._wrong(event, f"stands for {quoted(event.anchor)}, and no value before it is called so")
+        return self._copied(*self._anchored[event.anchor], place, event)
+
+    def _copied(self, value: Any, source: Place, place: Place, event: Any) -> Any:
+        self._aliased += 1
+        if self._aliased > MOST_ALIASED or len(place) > DEEPEST:
+            raise self._wrong(event, f"stands, with other aliases, for more than {MOST_ALIASED} values or too deep")
+        self.marks.setdefault(place, self.marks.get(source, _mark(event)))
+        if isinstance(value, dict):
+            return {key: self._copied(entry, (*source, key), (*place, key), event) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [
+                self._copied(entry, (*source, number), (*place, number), event) for number, entry in enumerate(value)
+            ]
+        return value
 
     def _refuse(self, event: Any) -> None:
-        """Raises ConfigError for an alias, an anchor or a tag."""
-        if type(event).__name__ == "AliasEvent":
+        """Raises ConfigError for a tag, and unless lenient for an alias or an anchor."""
+        is_alias = type(event).__name__ == "AliasEvent"
+        if is_alias and not self._lenient:
             raise self._wrong(event, "uses an alias (`*name`), which is not allowed; write the value out")
-        if event.anchor is not None:
+        if event.anchor is not None and not self._lenient:
             raise self._wrong(event, "sets an anchor (`&name`), which is not allowed; write the value out")
-        if event.tag is not None and event.tag != "!":
+        if not is_alias and event.tag is not None and event.tag != "!":
             raise self._wrong(event, f"has the tag {quoted(event.tag)}; tags are not allowed")
 
     def _skip(self, event: Any, events: Iterator[Any], depth: int) -> None:
@@ -186,23 +220,62 @@ class _Builder:
 
     def _mapping(self, events: Iterator[Any], place: Place) -> dict[str, Any]:
         entries: dict[str, Any] = {}
+        merged: Any = None
         for event in events:
             if type(event).__name__ == "MappingEndEvent":
                 break
             if type(event).__name__ != "ScalarEvent" or event.tag not in (None, "!") or event.anchor is not None:
                 raise self._wrong(event, "is not a plain key")
             key = str(event.value)
-            if key == "<<":
-                raise self._wrong(event, "merges another mapping (`<<`), which a configuration may not")
-            if key in entries:
-                raise self._wrong(event, f"the key {quoted(key)} stands here a second time")
             own = (*place, key)
+            if key == "<<":
+                if not self._lenient:
+                    raise self._wrong(event, "merges another mapping (`<<`), which a configuration may not")
+                merged = self._value(next(events), events, own)
+                continue
+            if key in entries:
+                if not self._lenient:
+                    raise self._wrong(event, f"the key {quoted(key)} stands here a second time")
+                self._forget(entries[key], own)
             self.marks[own] = _mark(event)
             entries[key] = self._value(next(events), events, own)
+        if merged is not None:
+            self._merge(merged, entries, place)
         return entries
+
+    def _merge(self, merged: Any, entries: dict[str, Any], place: Place) -> None:
+        """Adds what stands under `<<`, a mapping or several, where the mapping itself says nothing."""
+        source = (*place, "<<")
+        several = list(enumerate(merged)) if isinstance(merged, list) else [(None, merged)]
+        for number, mapping in several:
+            if not isinstance(mapping, dict):
+                raise ConfigError(self._path, self.marks.get(source), "`<<` merges what is no mapping")
+            inner = source if number is None else (*source, number)
+            for key, entry in mapping.items():
+                if key not in entries:
+                    entries[key] = entry
+                    self._move(entry, (*inner, key), (*place, key))
+
+    def _move(self, value: Any, source: Place, place: Place) -> None:
+        """Gives a value that is merged the marks that it had under `<<`."""
+        if source in self.marks:
+            self.marks[place] = self.marks[source]
+        for key, entry in _inner(value):
+            self._move(entry, (*source, key), (*place, key))
+
+    def _forget(self, value: Any, place: Place) -> None:
+        """Takes away the marks of a value that another takes the place of."""
+        self.marks.pop(place, None)
+        for key, entry in _inner(value):
+            self._forget(entry, (*place, key))
 
     def _wrong(self, event: Any, wrong: str) -> ConfigError:
         return ConfigError(self._path, _mark(event), wrong)
+
+
+def _inner(value: Any) -> Iterable[tuple[str | int, Any]]:
+    """The keys and values of a mapping, the places and values of a list; of anything else none."""
+    return value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
 
 
 def _mark(event: Any) -> Mark:

@@ -26,12 +26,12 @@ class WaiverRule(NamedTuple):
     model: str
 
     def covers(self, finding: Finding, model: str) -> bool:
-        """Whether it covers a finding in the model that was given as, or is called, `model`."""
+        """Whether it covers a finding in the model that was given as, or is called, `model`: either name will do."""
         at = finding.location
         places = [place for place in (at.module, at.node, at.tensor) if place] or [""]
         return (
             finding.rule in self.rules
-            and fnmatch.fnmatchcase(model, self.model)
+            and any(fnmatch.fnmatchcase(name, self.model) for name in (model, at.artifact))
             and any(fnmatch.fnmatchcase(place, self.module) for place in places)
         )
 

@@ -11,6 +11,7 @@ from avreview.load.wording import one_line
 from avreview.sandbox import Child, Ending, Limits, start
 
 _LIMITS = Limits(seconds=5.0, memory=2 << 30)
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")  # a process's own doing
 _LONGEST = 300  # characters of the checker's message
 
 
@@ -33,9 +34,9 @@ class Validity:
         if result.ending is Ending.OK:
             message = None if result.value is None else one_line(str(result.value), _LONGEST)
             return CheckerOutcome(result.value is None, message)
-        if result.ending is Ending.DIED:
+        if result.ending is Ending.DIED and result.message.endswith(_CRASHES):
             return CheckerOutcome(False, f"onnx.checker crashed with {result.message.removeprefix('died by ')}")
-        if result.ending is Ending.TIMED_OUT:
+        if result.ending in (Ending.TIMED_OUT, Ending.DIED):  # killed by somebody: nothing is known of the file
             raise NotAvailable(f"onnx.checker {result.message}; check the model with it by hand")
         raise NotAvailable(f"onnx.checker could not be run ({one_line(result.message, _LONGEST)})")
 

@@ -91,6 +91,12 @@ def test_rules_modules_nodes_and_models_are_matched(write: Write, changed: dict[
     assert waived(write("accepted.yaml", waiver(**changed))).reviews[0].verdict is Verdict.ATTENTION
 
 
+def test_a_waiver_names_the_model_by_its_path_or_by_what_the_configuration_calls_it(write: Write) -> None:
+    for model in ("*lane_head*", "lane detector"):
+        settings = Settings(waivers=(str(write("accepted.yaml", waiver(model=model))),))
+        assert reviewed(settings, name="lane detector").reviews[0].verdict is Verdict.ATTENTION
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -140,6 +140,25 @@ def test_baseline_then_only_new_findings_fail(project: Path) -> None:
     assert yaml.safe_load((project / "avreview-baseline.yaml").read_text()) == recorded
 
 
+def test_a_baseline_takes_no_configurations_place(project: Path) -> None:
+    before = (project / "avreview.yaml").read_bytes()
+    ended = avreview(project, "baseline", "--output", "avreview.yaml")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("avreview: avreview.yaml: what is written there would be taken for a configuration")
+    assert (project / "avreview.yaml").read_bytes() == before
+
+
+def test_a_recipe_and_manifests_are_reviewed_without_a_model(project: Path) -> None:
+    (project / "avreview.yaml").write_text(yaml.safe_dump({"reviews": [{"name": "only", "recipe": "recipe.yaml"}]}))
+    ended = avreview(project, "check")
+    assert ended.returncode == 2
+    assert "avreview: recipe.yaml: no such file" in ended.stderr
+    (project / "avreview.yaml").write_text(yaml.safe_dump({"reviews": [{"name": "nothing"}]}))
+    ended = avreview(project, "check")
+    assert ended.returncode == 2
+    assert "avreview.yaml:2:3: lacks 'model', or 'recipe', or 'manifests'" in ended.stderr
+
+
 def test_a_waiver_is_shown_in_the_terminal(project: Path) -> None:
     entry = {"rule": "AV701", "module": "head.*", "reason": "sampled on purpose", "owner": "perception"}
     waivers = {"waivers": [{**entry, "expires": "2027-03-31"}, {**entry, "rule": "AV301", "expires": "2027-03-31"}]}

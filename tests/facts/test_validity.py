@@ -164,6 +164,12 @@ def test_a_crash_is_a_rejection() -> None:
     )
 
 
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+def test_a_checker_that_somebody_ended_says_nothing_of_the_file(signal: str) -> None:
+    with pytest.raises(NotAvailable, match=f"onnx.checker died by {signal}; check the model with it by hand"):
+        Validity(Ended(Ending.DIED, f"died by {signal}")).outcome()  # type: ignore[arg-type]
+
+
 def test_a_failure_is_none() -> None:
     with pytest.raises(NotAvailable, match=r"could not be run \(MemoryError\)"):
         Validity(Ended(Ending.FAILED, "MemoryError")).outcome()  # type: ignore[arg-type]
