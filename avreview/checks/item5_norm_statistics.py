@@ -126,7 +126,8 @@ def norm_eps_or_momentum_unusual(norms: NormLayers, health: NormHealth, limits: 
     small: dict[float, list[Norm]] = {}
     momenta: dict[float, list[Norm]] = {}
     for norm in every:
-        floor = limits.fp16_eps_floor if health.half(norm) else limits.fp32_eps_floor
+        is_half = health.half(norm) and not _stashes_in_single(norm)
+        floor = limits.fp16_eps_floor if is_half else limits.fp32_eps_floor
         if norm.eps is not None and norm.eps < floor:
             small.setdefault(norm.eps, []).append(norm)
         if norm.momentum is not None and 1 - norm.momentum in (limits.frozen_momentum, limits.last_batch_momentum):
@@ -141,6 +142,18 @@ def norm_eps_or_momentum_unusual(norms: NormLayers, health: NormHealth, limits: 
             {"onnx_momentum": momentum, "pytorch_momentum": "0 or None" if momentum == 1 else 1.0},
             {"pytorch_momentum": "between 0 and 1"},
         )  # fmt: skip
+
+
+# ONNX operators that compute mean and variance in the precision that `stash_type` names, and since which opset.
+_STASHING = {"LayerNormalization": 17, "GroupNormalization": 21, "RMSNormalization": 23}
+_SINGLE = 1  # TensorProto.FLOAT, the default
+
+
+def _stashes_in_single(norm: Norm) -> bool:
+    """Whether the operator adds eps in float32 by its definition, whatever its input is."""
+    node, since = norm.node, _STASHING.get(norm.node.op)
+    is_one = since is not None and not node.domain and node.version >= since
+    return is_one and node.attributes.get("stash_type", _SINGLE) == _SINGLE
 
 
 def _setting(

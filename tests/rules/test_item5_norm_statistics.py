@@ -225,14 +225,17 @@ def test_av502_variance_that_float16_cannot_hold(assess: Assess, variance: float
 # AV504
 
 
-def normalized(op: str, eps: float, dtype: type = np.float32) -> ModelBuilder:
+STASHING = ("GroupNormalization", "LayerNormalization", "RMSNormalization")
+
+
+def normalized(op: str, eps: float, dtype: type = np.float32, **attributes: int) -> ModelBuilder:
     """One norm of any kind, in float32 or float16."""
     kind = TensorProto.FLOAT16 if dtype is np.float16 else TensorProto.FLOAT
     model = ModelBuilder(23).input("x", ["batch", CHANNELS, 8, CHANNELS], kind)
     count = {"BatchNormalization": 4, "RMSNormalization": 1}.get(op, 2)
     names = [model.tensor(f"norm.{name}", full(0.7, dtype)) for name in ("weight", "bias", "mean", "var")[:count]]
     groups = {"num_groups": 4} if op == "GroupNormalization" else {}
-    return model.op(op, *names, module="norm", epsilon=eps, **groups).output("y", dtype=kind)
+    return model.op(op, *names, module="norm", epsilon=eps, **groups, **attributes).output("y", dtype=kind)
 
 
 OPERATORS = (
@@ -254,11 +257,18 @@ OPERATORS = (
     ],
 )
 def test_av504_eps_under_the_precision(assess: Assess, op: str, dtype: type, eps: float, found: bool) -> None:
-    assessed = assess(normalized(op, eps, dtype), "AV504")
+    stash = {"stash_type": TensorProto.FLOAT16} if dtype is np.float16 and op in STASHING else {}
+    assessed = assess(normalized(op, eps, dtype, **stash), "AV504")
     if found:
         assert assessed.found(Severity.WARNING, "norm").observed["eps"] == pytest.approx(eps)
     else:
         assert assessed.passed
+
+
+@pytest.mark.parametrize("op", STASHING)
+def test_av504_an_operator_that_computes_in_float32_by_definition_keeps_a_small_eps(assess: Assess, op: str) -> None:
+    assert assess(normalized(op, 1e-12, np.float16), "AV504").passed
+    assert assess(normalized(op, 1e-14, np.float16), "AV504").found(Severity.WARNING, "norm")
 
 
 @pytest.mark.parametrize(("momentum", "found"), [(1.0, "0 or None"), (0.0, 1.0), (0.9, None), (0.99, None)])
