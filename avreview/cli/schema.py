@@ -22,7 +22,7 @@ class Kind(str, enum.Enum):
 
 
 def schema(kind: Annotated[Kind, typer.Argument(help="What the schema describes.")] = Kind.REPORT) -> None:
-    """Print a JSON Schema: of the report, of a configuration, or of a recipe."""
+    """Print a JSON Schema: of a report, configuration or recipe."""
     from avreview.report.json_format import dumps
     from avreview.report.schema import diff_schema, report_schema
 

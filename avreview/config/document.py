@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 20
 DEEPEST = 50
-MOST_ALIASED = 100_000  # values that aliases may stand for
+MOST_VALUES = 100_000  # of a file that is read leniently, and as many that its aliases stand for
 
 Place = tuple[str | int, ...]  # the keys and places that lead to a value
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -128,7 +128,7 @@ class _Builder:
         self._scalar = scalar
         self._lenient = lenient
         self._anchored: dict[str, tuple[Any, Place]] = {}  # values by their anchor, and where each stands
-        self._aliased = 0
+        self._aliased = self._count = 0
         self.marks: dict[Place, Mark] = {}
         self.data: Any = None
 
@@ -148,8 +148,11 @@ class _Builder:
             return self._skip(event, events, len(place))
         self._refuse(event)
         self.marks.setdefault(place, _mark(event))
+        self._count += 1
         if len(place) > DEEPEST:
             raise self._wrong(event, f"is nested more than {DEEPEST} deep")
+        if self._lenient and self._count > MOST_VALUES:
+            raise self._wrong(event, f"is one value more than the {MOST_VALUES} that a file may hold")
         if kind == "AliasEvent":
             return self._alias(event, place)
         if kind == "ScalarEvent":
@@ -170,8 +173,8 @@ class _Builder:
 
     def _copied(self, value: Any, source: Place, place: Place, event: Any) -> Any:
         self._aliased += 1
-        if self._aliased > MOST_ALIASED or len(place) > DEEPEST:
-            raise self._wrong(event, f"stands, with other aliases, for more than {MOST_ALIASED} values or too deep")
+        if self._aliased > MOST_VALUES or len(place) > DEEPEST:
+            raise self._wrong(event, f"stands, with other aliases, for more than {MOST_VALUES} values or too deep")
         self.marks.setdefault(place, self.marks.get(source, _mark(event)))
         if isinstance(value, dict):
             return {key: self._copied(entry, (*source, key), (*place, key), event) for key, entry in value.items()}

@@ -51,8 +51,10 @@ class RecipeFiles:
 class RecipeError(ArtifactError):
     """A recipe cannot be read: names the file, the line where there is one, what is wrong and what to do."""
 
-    def __init__(self, path: str, line: int | None, wrong: str, remedy: str) -> None:
-        super().__init__(path if line is None else f"{path}:{line}", wrong, remedy)
+    def __init__(self, path: str, line: int | None, wrong: str, remedy: str, column: int | None = None) -> None:
+        super().__init__(
+            ":".join([path, *(str(place) for place in (line, column) if place is not None)]), wrong, remedy
+        )
         self.path = path
         self.line = line
 
@@ -60,12 +62,13 @@ class RecipeError(ArtifactError):
 def plain_document(path: str, text: str) -> Document:
     """The YAML or JSON document in a recipe's text: plain, bounded data with the place of every value.
 
-    Raises RecipeError for tags, exploding aliases, duplicate keys and whatever else is no plain YAML.
+    Other programs wrote it, so that aliases and keys that stand twice (the last counts) are taken. Raises RecipeError
+    for tags, exploding aliases and whatever else is no plain YAML.
     """
     from avreview.config.document import ConfigError, parse_document
 
     try:
-        return parse_document(path, text)
+        return parse_document(path, text, lenient=True)
     except ConfigError as error:
-        line = error.mark.line if error.mark is not None else None
-        raise RecipeError(path, line, error.wrong, "mend it there") from None
+        line, column = error.mark if error.mark is not None else (None, None)
+        raise RecipeError(path, line, error.wrong, "mend it there", column) from None
