@@ -78,20 +78,20 @@ def _compared(old: Reading, new: Reading) -> Iterator[Change]:
         return
     kind = ADDED if not old.steps else REMOVED if not new.steps else CHANGED
     words = "preprocessing in the graph"
-    if kind is CHANGED and old.others == new.others and _alike(old, new):
+    limit = catalogue()["AV408"].limits.max_relative_difference
+    if kind is CHANGED and old.others == new.others and alike(old, new, limit):
         words += ", written otherwise: its mean and deviation agree within AV408's limit"
-    yield Change(kind, new.input, words, _described(old), _described(new))
+    yield Change(kind, new.input, words, described(old), described(new))
 
 
 def _same_values(old: Reading, new: Reading) -> bool:
     return [step.values for step in old.steps] == [step.values for step in new.steps]
 
 
-def _alike(old: Reading, new: Reading) -> bool:
-    """Whether both subtract and divide by the same within the limit of AV408."""
+def alike(old: Reading, new: Reading, limit: float) -> bool:
+    """Whether both subtract and divide by the same within a relative limit."""
     import numpy as np
 
-    limit = catalogue()["AV408"].limits.max_relative_difference
     parts = (old.mean, new.mean, old.deviation, new.deviation)
     given = [part for part in parts if part is not None]
     if len(given) < len(parts) or len({part.size for part in given} - {1}) > 1:
@@ -105,7 +105,8 @@ def _alike(old: Reading, new: Reading) -> bool:
     return True
 
 
-def _described(reading: Reading) -> Any:
+def described(reading: Reading) -> Any:
+    """The steps in words, with mean and deviation where they can be told; None without any step."""
     if not reading.steps:
         return None
     told: dict[str, Any] = {"steps": [step.words for step in reading.steps]}
@@ -155,7 +156,7 @@ def _refactored(pair: Paired) -> str:
     if len(shape) < 2 or not 1 <= shape[1] <= 64 or pair.old.is_quantized or pair.new.is_quantized:
         return ""
     limit = catalogue()["AV403"].limits.max_difference
-    alike = catalogue()["AV408"].limits.max_relative_difference
+    close = catalogue()["AV408"].limits.max_relative_difference
     with np.errstate(all="ignore"):
         before, after = (np.asarray(side.read(), np.float64).reshape(*shape[:2], -1) for side in (pair.old, pair.new))
         if not (np.isfinite(before).all() and np.isfinite(after).all()) or np.array_equal(before, after):
@@ -165,7 +166,7 @@ def _refactored(pair: Paired) -> str:
             left = np.abs(after - source * factor[:, None]).max()
             if not np.isfinite(factor).all() or left > limit * np.abs(after).max():
                 continue
-            same = np.allclose(factor, 1.0, rtol=alike)
+            same = np.allclose(factor, 1.0, rtol=close)
             if same and not words:
                 return ""
             scaled = "" if same else f", times {_numbers(factor)}: a normalization was folded into it, or taken out"

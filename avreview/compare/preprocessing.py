@@ -33,6 +33,7 @@ class Step(NamedTuple):
     words: str
     values: tuple[float, ...] = ()
     is_affine: bool = False
+    is_learned: bool = False  # a batch norm, which may be the network's first layer
 
 
 class Reading(NamedTuple):
@@ -180,7 +181,7 @@ class _Reader:
         shift = beta - mean * scale
         self._apply(scale, shift)
         words = f"batch norm: multiply by {_listed(scale.tolist())}, add {_listed(shift.tolist())}"
-        return self._take([node], Step(words, (*scale.tolist(), *shift.tolist()), True)), True
+        return self._take([node], Step(words, (*scale.tolist(), *shift.tolist()), True, True)), True
 
     def _gathered(self, node: Node) -> tuple[str, bool] | None:
         order = self._constants.integers(node.input(1))

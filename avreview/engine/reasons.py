@@ -33,6 +33,7 @@ class _Supply(NamedTuple):
 
 
 _CHECKPOINT = _Supply("a training checkpoint", "--checkpoint")
+_SOURCE = _Supply("the checkpoint that the export was made from", "--checkpoint")
 _RUN = _Supply("the model to be run, which has to be asked for", "--probe")
 # What is given beside the model, by the words of `needs`, in the order in which a reason names them.
 _SUPPLIES = {
@@ -65,7 +66,9 @@ def unsupplied(card: Card) -> str:
 
 
 def _wanted(way: Sequence[str]) -> list[_Supply]:
-    return list(dict.fromkeys(supply for word, supply in _SUPPLIES.items() if word in way))
+    supplies = list(dict.fromkeys(supply for word, supply in _SUPPLIES.items() if word in way))
+    of_export = {"graph", "checkpoint"} <= set(way)
+    return [_SOURCE if of_export and supply is _CHECKPOINT else supply for supply in supplies]
 
 
 def _longest(options: Iterable[str]) -> list[str]:

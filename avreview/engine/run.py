@@ -235,9 +235,18 @@ def _words(
             sentences.append(words.sentence)
             table += words.table
     if not sentences:
-        reasons = list(dict.fromkeys(outcome.reason for outcome in own if outcome.reason))
-        sentences = [_sentence(reason) for reason in reasons[:1]]
+        sentences = [_without_words(own)]
     return " ".join(sentences), table
+
+
+def _without_words(own: Sequence[RuleOutcome]) -> str:
+    """The answer where none of the answerers had anything to go by: why, and what was decided all the same."""
+    reason = next((outcome.reason for outcome in own if outcome.reason), "")
+    passed = sum(outcome.verdict is Verdict.PASS for outcome in own)
+    if not passed:
+        return _sentence(reason) if reason else ""
+    rest = f"; of the others the first {reason}" if reason else ""
+    return f"Nothing was found by {passed} of {len(own)} rule{'s' * (len(own) != 1)}{rest}."
 
 
 def _said(answerer: Answerer, resolver: Resolver) -> AnswerText | None:

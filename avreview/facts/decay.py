@@ -132,8 +132,8 @@ def decay_outside(groups: OptimizerGroups, layout: str) -> str:
     is_adam = groups.kinds[0].name in ("Adam", "AdamW")
     if is_adam and pairs and len(groups.all) % 2 == 0 and (norms_apart or layout == "openpcdet"):
         return (
-            "needs the training recipe: Adam's groups are split as OpenPCDet's adam_onecycle and fastai do it, which "
-            "decay the weights outside the optimizer and store a decay of 0"
+            "needs the training recipe (--recipe): Adam's groups are split as OpenPCDet's adam_onecycle and fastai do "
+            "it, which decay the weights outside the optimizer and store a decay of 0"
         )
     return ""
 

@@ -40,14 +40,21 @@ class Heads(NamedTuple):
         A module whose own name says that it works over time is one, wherever it stands; an output's head reaches back
         over at most `most_layers` weight layers.
         """
-        if module is not None and _TEMPORAL.search(module.lower()):
-            return "temporal", module.split(".")[0]
-        if self.by_name and module is not None and _GEOMETRY.search(module.lower()):
-            return "geometry", module.split(".")[0]
+        named = head_by_name(module) if module is not None else None
+        if named is not None and (named[0] == "temporal" or self.by_name):
+            return named
         for head in self.all:
             if head.kind is not None and head.distance.get(node.index, most_layers + 1) <= most_layers:
                 return head.kind, head.output
         return None
+
+
+def head_by_name(module: str) -> tuple[str, str] | None:
+    """The kind and name of the geometry or temporal head that a module's path speaks of, or None."""
+    for kind, words in (("temporal", _TEMPORAL), ("geometry", _GEOMETRY)):
+        if words.search(module.lower()):
+            return kind, module.split(".")[0]
+    return None
 
 
 @fact

@@ -107,6 +107,23 @@ def _known(text: str) -> OptimizerKind | None:
     return _NAMED.get(re.split(r"[_\d]", word)[0])
 
 
+def kind_by_name(name: str, options: Mapping[str, Any]) -> OptimizerKind | None:
+    """The kind behind a name with the options given to it; None for one that is not known.
+
+    FusedAdam (apex) and DeepSpeedCPUAdam decouple their decay by default, and have an option of their own for it.
+    """
+    found = _known(name)
+    if found is None:
+        return None
+    if found.name == "Adam" and re.match(r"(?:fused|deepspeedcpu|hybrid)", name.rpartition(".")[2].lower()):
+        flag = next((options[key] for key in _MODES if isinstance(options.get(key), bool)), None)
+        return found._replace(is_decoupled=flag)
+    return _with_flag(found, options)
+
+
+_MODES = ("adam_w_mode", "adamw_mode")  # of apex and DeepSpeed
+
+
 def _from_metadata(metadata: Mapping[str, Any], *, adam: bool) -> OptimizerKind | None:
     """What the training's own settings name; with `adam`, only the two that its state fits."""
     for text in _statements(metadata):

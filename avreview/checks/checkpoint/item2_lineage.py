@@ -9,13 +9,13 @@ from typing import NamedTuple
 from avreview.checks.words import count, listed, verb
 from avreview.engine.cards import Thresholds
 from avreview.engine.checks import AnswerText, Violation, answer, check
-from avreview.engine.resolve import NotApplicable, NotAvailable
+from avreview.engine.resolve import NotApplicable, NotAvailable, WrongKind
 from avreview.engine.review import Location, Scalar
 from avreview.facts.decay import CoveredParameter, DecayCoverage
 from avreview.facts.initialization import DRAWN, Initialization, Initializations
 from avreview.facts.lineage import MOVED, NEW, UNCHANGED, Lineage, NewModules, TensorLineage, modules_of
 from avreview.facts.statistics import Statistics
-from avreview.facts.subject import TrainingState
+from avreview.facts.subject import Companions, TrainingState
 
 
 class _BaseModule(NamedTuple):
@@ -175,10 +175,18 @@ def _module_places(places: Iterable[Location]) -> list[Location]:
 
 @check("AV204")
 def frozen_module_moved(
-    lineage: Lineage, state: TrainingState, coverage: DecayCoverage | None, limits: Thresholds
+    lineage: Lineage,
+    companions: Companions,
+    state: TrainingState | None,
+    coverage: DecayCoverage | None,
+    limits: Thresholds,
 ) -> Iterator[Violation]:
     """Compares what was said to be frozen with the base, bit by bit."""
+    by_recipe = _frozen_by_recipe(lineage, companions)
+    if state is None and (not by_recipe or companions.checkpoint is not None):
+        raise WrongKind("needs a training checkpoint; pass --checkpoint")
     frozen = _frozen(state, coverage, limits)
+    frozen = by_recipe | (frozen or {}) if by_recipe else frozen
     if frozen is None:
         raise NotAvailable(
             "needs what says which modules were frozen: optimizer state, or a checkpoint with its module tree"
@@ -186,7 +194,7 @@ def frozen_module_moved(
     judged = [entry for entry in lineage.weights if entry.name in frozen and entry.comparison is not None]
     if not judged:
         raise NotApplicable("no module that has its counterpart in the base is said to be frozen")
-    averaged = state.checkpoint.primary not in ("", "model")
+    averaged = state is not None and state.checkpoint.primary not in ("", "model")
     least = limits.averaging_tolerance if averaged else 0.0
     groups = modules_of(entry.name for entry in lineage.weights)
     moved: dict[str, list[TensorLineage]] = {}
@@ -214,8 +222,27 @@ def _distance(entry: TensorLineage) -> float:
     return float(f"{entry.comparison.distance:.3g}") if entry.comparison is not None else 0.0
 
 
-def _frozen(state: TrainingState, coverage: DecayCoverage | None, limits: Thresholds) -> dict[str, str] | None:
+def _frozen_by_recipe(lineage: Lineage, companions: Companions) -> dict[str, str]:
+    """The parameters in modules that the recipe says are frozen, each with the line that says so."""
+    recipe = companions.recipe
+    if recipe is None or not recipe.frozen:
+        return {}
+    from avreview.facts.recipe_places import said_at
+
+    prefixes = {f"{setting.value}.": setting.at for setting in recipe.frozen}
+    found = {}
+    for entry in lineage.weights:
+        name = f"{_full_name(entry)}."
+        at = next((at for prefix, at in prefixes.items() if name.startswith(prefix)), None)
+        if at is not None:
+            found[entry.name] = f"the recipe, {said_at(at, recipe)}"
+    return found
+
+
+def _frozen(state: TrainingState | None, coverage: DecayCoverage | None, limits: Thresholds) -> dict[str, str] | None:
     """The frozen parameters by name, each with what says so; None where nothing could say it."""
+    if state is None:
+        return None
     found: dict[str, str] = {}
     modules = state.checkpoint.modules
     if modules:

@@ -11,6 +11,7 @@ from avreview.engine.resolve import NotApplicable, NotAvailable
 from avreview.engine.review import Location
 from avreview.facts.export_match import ExportMatch, SetMatch
 from avreview.facts.export_weights import ExportWeights
+from avreview.facts.subject import Companions
 from avreview.facts.weight_matching import Match
 
 _AVERAGED = ("ema", "swa", "averaged", "average")
@@ -61,11 +62,12 @@ def _set_words(match: ExportMatch, chosen: SetMatch) -> str:
 
 
 @check("AV404")
-def raw_weights_exported_not_ema(match: ExportMatch, limits: Thresholds) -> Iterator[Violation]:
+def raw_weights_exported_not_ema(match: ExportMatch, companions: Companions, limits: Thresholds) -> Iterator[Violation]:
     """Reports an export that agrees with the raw set and not with the averaged one."""
     averaged = [found for name, found in match.sets.items() if _is_averaged(name)]
     raw = [found for name, found in match.sets.items() if not _is_averaged(name)]
     if not averaged or not raw:
+        _require_no_average(companions)
         raise NotApplicable("the checkpoint does not hold both raw and averaged weights")
     _require_pairs(match.best, limits)
     agreeing = [found for found in match.sets.values() if found.agrees]
@@ -88,6 +90,18 @@ def raw_weights_exported_not_ema(match: ExportMatch, limits: Thresholds) -> Iter
         },
         expected={"exported": nearest.name},
     )
+
+
+def _require_no_average(companions: Companions) -> None:
+    """Raises NotAvailable where the recipe keeps an average and the checkpoint holds one set of weights."""
+    recipe = companions.recipe
+    if recipe is not None and recipe.ema is not None and recipe.ema.value:
+        from avreview.facts.recipe_places import said_at
+
+        raise NotAvailable(
+            f"needs raw and averaged weights: the recipe keeps an average ({said_at(recipe.ema.at, recipe)}), and the "
+            "checkpoint holds one set; pass the checkpoint that training wrote"
+        )
 
 
 def _is_averaged(name: str) -> bool:

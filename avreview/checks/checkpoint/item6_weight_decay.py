@@ -136,7 +136,7 @@ def l2_with_adaptive_optimizer(groups: OptimizerGroups, limits: Thresholds) -> I
     if not coupled and any(groups.kind(group).is_decoupled is None for group, _ in decayed):
         raise NotAvailable(
             "needs to know whether the optimizer is Adam or AdamW, which state saved before PyTorch 2.7 or by other "
-            "packages does not tell; pass the training recipe"
+            "packages does not tell; pass the training recipe with --recipe"
         )
     if coupled:
         kind = groups.kind(coupled[0][0])
