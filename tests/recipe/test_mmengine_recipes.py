@@ -265,3 +265,20 @@ def test_strange_values_anywhere_are_no_crash(tmp_path: Path, value: str) -> Non
                 recipe = opened(tmp_path, ast.unparse(tree))
                 assert recipe.dialect == "mmengine"
                 node.value = kept
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["[a]", "(a,)", "dict(type='RandomChoice', transforms=[a])", "dict(type='D', dataset=a)", "dict(a=a, b=a, c=a)"],
+)
+def test_settings_nested_beyond_measure_are_bounded(tmp_path: Path, inner: str) -> None:
+    text = f"a = dict(type='Pad')\nfor i in range(3000):\n    a = {inner}\n"
+    text += "model = dict(x=a)\ntrain_pipeline = [a, a]\ndata = dict(train=a, val=dict(pipeline=a))\noptimizer = a\n"
+    recipe = opened(tmp_path, text)
+    assert sum(len(pipeline.steps) for pipeline in recipe.pipelines) < 1000
+
+
+def test_what_a_file_holds_is_escaped_in_words(tmp_path: Path) -> None:
+    recipe = opened(tmp_path, "train_pipeline = [dict(type='\\x1b[31mEvil\\n')]\n")
+    assert all(note.what.isprintable() and note.why.isprintable() for note in recipe.unread)
+    assert recipe.unread

@@ -29,7 +29,10 @@ def test_amounts_of_the_scene_transforms(tmp_path: Path) -> None:
     assert Upon.IMAGE not in flip.upon
     motion = step(pipeline, "GlobalRotScaleTrans")
     assert motion.moves == {Does.ROTATE, Does.SCALE}
-    assert step(pipeline, "ObjectNoise").does >= {Does.MOVE_OBJECTS}
+    noise = step(pipeline, "ObjectNoise")
+    assert noise.does == {Does.MOVE_OBJECTS}
+    assert noise.amounts["rotation"] == Amount(-0.8, 0.8, "rad")
+    assert Upon.VELOCITIES not in noise.upon
     assert step(pipeline, "ObjectSample").amounts["stop_epoch"] == Amount(15.0, 15.0, "epoch")
     assert step(pipeline, "ObjectRangeFilter").amounts["range"] == Amount(-50.0, 50.0, "m")
     assert step(pipeline, "Collect3D").collects == {"points", "gt_bboxes_3d", "pcd_trans"}

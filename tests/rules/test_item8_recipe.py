@@ -206,7 +206,7 @@ def pasted(*upon: Upon, line: int = 15, **amounts: Any) -> Step:
 CAMERA = {"sensors": {"camera": said("SwinTransformer", 60), "lidar": said("SparseEncoder", 70)}}
 
 
-@pytest.mark.parametrize("stop", [None, -1, 15])
+@pytest.mark.parametrize("stop", [None, 1, 15])
 def test_av804_objects_that_no_camera_shows(stop: float | None) -> None:
     amounts: dict[str, Any] = {} if stop is None else {"stop_epoch": span(stop, stop, "epoch")}
     finding = judged(with_steps(LOAD, pasted(**amounts), **CAMERA), "AV804").only
@@ -224,6 +224,7 @@ def test_av804_a_paste_into_images_too_or_without_a_camera() -> None:
 def test_av804_a_paste_that_is_switched_off() -> None:
     off = pasted(stop_epoch=span(0, 0, "epoch"))
     assert judged(with_steps(LOAD, off, **CAMERA), "AV804").verdict is Verdict.NOT_APPLICABLE
+    assert judged(with_steps(LOAD, pasted(stop_epoch=span(-1, -1, "epoch")), **CAMERA), "AV804").passed
 
 
 def test_av804_images_of_which_no_encoder_is_told() -> None:
@@ -538,3 +539,55 @@ def test_a_pipeline_without_end_is_judged_to_a_bound() -> None:
     assert not result.findings
     assert any("more than 1,000 steps" in words for words in result.limitations)
     assert len(next(answer for answer in result.checklist if answer.item == 8).table) == 400
+
+
+PLAIN = """\
+schema: avreview/recipe/1
+sensors: [camera, lidar]
+velocity: true
+classes: [car, pedestrian]
+labels: [boxes-3d, boxes-2d, velocities, calibration]
+splits:
+- {split: train, file: sets/train.txt}
+- {split: val, file: sets/val.txt}
+pipelines:
+- split: train
+  steps:
+  - {name: load_images, does: [load], upon: [image, calibration]}
+  - {name: paste_objects, does: [paste], upon: [points, boxes-3d, image, boxes-2d], random: true}
+  - {name: flip_images, does: [flip], upon: [image, boxes-2d, calibration], flip_horizontal: 0.5}
+  - name: turn_scene
+    does: [rotate]
+    upon: [points, boxes-3d, velocities, calibration]
+    rotation: {low: -22.5, high: 22.5, unit: degree}
+  - {name: keep_range, does: [range-filter], upon: [points, boxes-3d], range: {low: -54, high: 54}}
+  - {name: color_jitter, does: [photometric], upon: [image], random: true}
+- split: val
+  steps:
+  - {name: load_images, does: [load], upon: [image, calibration]}
+  - {name: resize, does: [resize, crop], upon: [image, calibration], random: false}
+"""
+PLAIN_RULES = ("AV802", "AV803", "AV804", "AV805", "AV806", "AV807", "AV808", "AV809", "AV904", "AV907")
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "line"),
+    [
+        ("AV802", "upon: [image, boxes-2d, calibration]", "upon: [image, calibration]", 14),
+        ("AV803", "[car, pedestrian]", "[arrow_left, pedestrian]", 14),
+        ("AV804", "boxes-3d, image, boxes-2d]", "boxes-3d]", 13),
+        ("AV806", "random: false", "random: true", 24),
+        ("AV808", "unit: degree", "unit: rad", 15),
+        ("AV809", "sets/val.txt", "sets/train.txt", 1),
+        ("AV904", "does: [photometric]", "does: [move-objects]", 20),
+        ("AV907", "does: [photometric]", "does: [drop-frames]", 20),
+    ],
+)
+def test_a_recipe_in_avreviews_own_form(tmp_path: Path, rule: str, old: str, new: str, line: int) -> None:
+    written(tmp_path, "sets/train.txt", "scene-0001\n")
+    written(tmp_path, "sets/val.txt", "scene-0002\n")
+    right = open_recipe(str(written(tmp_path, "right.yaml", PLAIN)))
+    assert {entry: judged(right, entry).findings for entry in PLAIN_RULES} == {entry: [] for entry in PLAIN_RULES}
+    assert old in PLAIN
+    wrong = open_recipe(str(written(tmp_path, "wrong.yaml", PLAIN.replace(old, new))))
+    assert judged(wrong, rule).only.location.line == line

@@ -88,7 +88,7 @@ SCENE_TRANSFORMS: Mapping[str, Known] = {
     "ObjectSample": known("paste", SCENE, random=True),
     "UnifiedObjectSample": known("paste", SCENE + " image", random=True),
     "ObjectNoise": known(
-        "move-objects rotate translate", "points boxes-3d",
+        "move-objects", "points boxes-3d",
         Told("rotation", "rot_range", "rad", RANGE, (-0.15707963267, 0.15707963267)),
         Told("translation", "translation_std", "m", SPREAD, (0.25, 0.25, 0.25)), random=True,
     ),
@@ -129,9 +129,9 @@ SCENE_TRANSFORMS: Mapping[str, Known] = {
     "PointSegClassMapping": known("other", "masks"),
     "SegLabelMapping": known("other", "masks"),
     "SegRescale": known("resize", "masks"),
-    "PointToMultiViewDepth": known("other", "calibration"),
-    "CustomPointToMultiViewDepth": known("other", "calibration"),
-    "MultiScaleDepthMapGenerator": known("other", "calibration"),
+    "PointToMultiViewDepth": known("other"),
+    "CustomPointToMultiViewDepth": known("other"),
+    "MultiScaleDepthMapGenerator": known("other"),
     "GenerateOccFlowLabels": known("other", "maps"),
     # images of many cameras
     "LoadMultiViewImageFromFiles_BEVDet": _BEVDET_LOAD,

@@ -134,7 +134,7 @@ class Evaluator:
         if not isinstance(value, str | tuple | list | dict | set | range):
             raise TypeError("is no sequence")
         self.budget.spend(self.place(node), len(value))
-        return tuple(sorted(value, key=str) if isinstance(value, set) else value)
+        return tuple(operators.in_order(value))
 
     def _decided(self, value: Any) -> Any:
         if isinstance(value, Unknown):

@@ -13,7 +13,7 @@ from typing import Any
 
 from avreview.recipe.model import Place
 from avreview.recipe.python.limits import DEEPEST, MOST_ITEMS
-from avreview.recipe.python.operators import check_key, formatted, light
+from avreview.recipe.python.operators import check_key, formatted, in_order, light
 from avreview.recipe.python.values import Imported, Row, Table, Undecided, Unknown, partly
 
 CONSTANTS = {
@@ -44,6 +44,7 @@ _BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "tuple": tuple,
     "zip": zip,
 }
+_UNORDERED = frozenset({"all", "any", "bool", "len", "max", "min", "set", "sorted"})  # whatever the order of a set
 _LIBRARY: Mapping[str, Callable[..., Any]] = {
     "itertools.chain": itertools.chain,
     "itertools.chain.from_iterable": itertools.chain.from_iterable,
@@ -82,6 +83,9 @@ def built_in(name: str, at: Place, args: list[Any], named: Mapping[str, Any]) ->
     if name == "str" and not all(isinstance(arg, str | int | float | bool | None) for arg in args):
         raise Undecided(Unknown("is the text of something that is no number or text", at))
     _wholly_known([*args, *named.values()])
+    if name not in _UNORDERED:
+        for arg in args:
+            in_order(arg)
     if name == "set":
         return {check_key(item) for arg in args for item in arg}
     return _drawn(_BUILT_IN[name](*args, **named), at)
@@ -190,6 +194,8 @@ def _text(holder: str, name: str, at: Place, args: list[Any], named: Mapping[str
         return formatted(holder, tuple(args), named)
     if name == "replace" and len(holder) * len(args[1]) > MOST_ITEMS:
         raise ValueError("is too long")
+    if name == "join":
+        in_order(args[0])
     if name == "join" and sum(len(part) + len(holder) for part in args[0]) > MOST_ITEMS:
         raise ValueError("is too long")
     result = getattr(holder, name)(*args, **named)

@@ -111,6 +111,13 @@ def light(value: Any) -> Any:
     return value
 
 
+def in_order(value: Any) -> Any:
+    """The value, or ValueError for a set of several: in which order its items come, only a run decides."""
+    if isinstance(value, set) and len(value) > 1:
+        raise ValueError("is in the order of a set, which only a run decides")
+    return value
+
+
 def check_key(value: Any) -> Any:
     """The value, or TypeError for one that a dict's key cannot be (or whose hash takes long)."""
     flat = value if isinstance(value, tuple) else (value,)
