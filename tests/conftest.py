@@ -149,8 +149,9 @@ def fact(opened: Callable[[Companion], Artifact]) -> Facts:
         pretrained: Companion | None = None,
         probes: ProbeRequest = EVERY_PROBE,
     ) -> Any:
-        beside = [None if companion is None else opened(companion) for companion in (checkpoint, pretrained)]
-        given = {Artifact: opened(model), StatedModality: StatedModality(modality), Companions: Companions(*beside)}
+        first, second = (None if companion is None else opened(companion) for companion in (checkpoint, pretrained))
+        companions = Companions(first, second)
+        given = {Artifact: opened(model), StatedModality: StatedModality(modality), Companions: companions}
         return Resolver({**given, ProbeRequest: probes}).get(kind)
 
     return compute

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from avreview.engine.resolve import NotAvailable, fact
-from avreview.recipe.manifest_ids import KINDS, NUMBER
+from avreview.recipe.manifests.ids import KINDS, NUMBER
 from avreview.recipe.manifests import Manifest, Manifests, manifests_beside
 from avreview.recipe.model import Recipe
 

@@ -17,22 +17,31 @@ def found_recipe(artifacts: Sequence[Artifact]) -> tuple[Recipe | None, str | No
 
     What lies beside a model was not named by anyone: where it cannot be read, the review goes on without it.
     """
-    from avreview.recipe.beside import recipe_beside
-
     trouble = None
     for artifact in artifacts:
         try:
-            if artifact.checkpoint is not None and artifact.checkpoint.metadata:
-                from avreview.recipe.inside import recipe_inside
-
-                inside = recipe_inside(artifact)
-                if inside is not None:
-                    return inside, None
-            path = recipe_beside(artifact.provenance.path)
-            if path is not None:
-                from avreview.recipe.dialects import open_recipe
-
-                return open_recipe(path), None
-        except ArtifactError as error:
+            recipe = _of(artifact)
+        except ArtifactError as error:  # noqa: PERF203 - each artifact by itself
             trouble = trouble or f"A recipe was found with the model and could not be read: {error}."
+        else:
+            if recipe is not None:
+                return recipe, None
     return None, trouble
+
+
+def _of(artifact: Artifact) -> Recipe | None:
+    """The recipe in an artifact, or else the one beside it. Raises ArtifactError."""
+    from avreview.recipe.beside import recipe_beside
+
+    if artifact.checkpoint is not None and artifact.checkpoint.metadata:
+        from avreview.recipe.inside import recipe_inside
+
+        inside = recipe_inside(artifact)
+        if inside is not None:
+            return inside
+    path = recipe_beside(artifact.provenance.path)
+    if path is None:
+        return None
+    from avreview.recipe.dialects import open_recipe
+
+    return open_recipe(path)

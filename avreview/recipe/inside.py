@@ -36,7 +36,7 @@ def _ultralytics(metadata: Mapping[str, Any], path: str) -> Recipe | None:
     settings = metadata.get("train_args")
     if not isinstance(settings, dict) or not settings:
         return None
-    from avreview.recipe.ultralytics import read_settings
+    from avreview.recipe.ultralytics.reader import read_settings
 
     return read_settings(settings, f"{path}!train_args")
 
@@ -67,7 +67,7 @@ def _huggingface(metadata: Mapping[str, Any], path: str) -> Recipe | None:
 
     if os.path.isdir(path) and recipe_beside(path) is not None:
         return None  # the files themselves say more
-    from avreview.recipe.huggingface import read_arguments
+    from avreview.recipe.huggingface.reader import read_arguments
 
     return read_arguments(settings, f"{path}!training_args")
 

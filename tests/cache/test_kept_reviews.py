@@ -180,7 +180,8 @@ def kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reviewed:
 
     def run(path: Path, *, probes: ProbeRequest | None = None, memory: int | None = None, **options: Any) -> Report:
         plan = {name: options.pop(name) for name in list(options) if name in Planned._fields}
-        planned = [Planned(str(path), **{name: None if value is None else str(value) for name, value in plan.items()})]
+        said: dict[str, Any] = {name: None if value is None else str(value) for name, value in plan.items()}
+        planned = [Planned(str(path), **said)]
         store = KeptReviews(Store(folder))
         return api.review_planned(planned, Settings(**options), memory=memory, probes=probes, kept=store)
 

@@ -10,7 +10,7 @@ import pytest
 from yaml_recipes import opened, step
 
 from avreview.errors import ArtifactError
-from avreview.recipe.albumentations_transforms import COMPOSITIONS, TRANSFORMS
+from avreview.recipe.albumentations.transforms import COMPOSITIONS, TRANSFORMS
 from avreview.recipe.model import Amount, Does, Recipe, Step, Upon
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -12,8 +12,8 @@ import pytest
 
 from avreview.errors import ArtifactError
 from avreview.facts.leakage import Shared, shared_with_training
-from avreview.recipe import manifest_files
 from avreview.recipe.manifests import Manifest, open_manifests
+from avreview.recipe.manifests import files as manifest_files
 
 TOKEN = "{:032x}"
 Write = Callable[..., Path]

@@ -143,7 +143,7 @@ class StepReader:
 
     def _albumentations(self, table: Table, wrapped: Wrapped) -> Iterator[Step]:
         """mmdetection's wrapper around albumentations."""
-        from avreview.recipe.albumentations_transforms import LIBRARY
+        from avreview.recipe.albumentations.transforms import LIBRARY
         from avreview.recipe.image_steps import Call, Steps
 
         def call(entry: Any, deep: int) -> Call | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avreview.load.wording import quoted
-from avreview.recipe.bevfusion_transforms import LIDAR_SWEEPS, NUMBERS_ARE_DEVIATIONS, SHARES, TRANSFORMS, Transform
+from avreview.recipe.bevfusion.transforms import LIDAR_SWEEPS, NUMBERS_ARE_DEVIATIONS, SHARES, TRANSFORMS, Transform
 from avreview.recipe.model import Amount, Does, Pipeline, Step, Upon
 from avreview.recipe.placed import Notes, Placed
 

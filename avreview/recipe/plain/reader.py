@@ -19,7 +19,7 @@ from avreview.recipe.model import (
     Setting,
     Split,
 )  # fmt: skip
-from avreview.recipe.plain_steps import pipelines
+from avreview.recipe.plain.steps import pipelines
 
 if TYPE_CHECKING:
     from avreview.recipe.dialects import Candidate

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from avreview.load.wording import quoted
-from avreview.recipe import openpcdet_settings as settings
 from avreview.recipe.files import RecipeError, RecipeFiles, plain_document
 from avreview.recipe.model import Recipe
-from avreview.recipe.openpcdet_steps import StepReader
+from avreview.recipe.openpcdet import settings
+from avreview.recipe.openpcdet.steps import StepReader
 from avreview.recipe.placed import Notes, Placed, placed
 
 if TYPE_CHECKING:

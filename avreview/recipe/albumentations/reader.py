@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from avreview.recipe.albumentations_transforms import DEFAULTS, LIBRARY
+from avreview.recipe.albumentations.transforms import DEFAULTS, LIBRARY
 from avreview.recipe.files import RecipeError
 from avreview.recipe.image_steps import Call, Steps
 from avreview.recipe.model import InputNormalization, Pipeline, Recipe, Setting, Step, Unread, Upon

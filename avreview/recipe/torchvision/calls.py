@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from avreview.recipe.albumentations_transforms import DEFAULTS, POSITIONS
-from avreview.recipe.albumentations_transforms import LIBRARY as ALBUMENTATIONS
+from avreview.recipe.albumentations.transforms import DEFAULTS, POSITIONS
+from avreview.recipe.albumentations.transforms import LIBRARY as ALBUMENTATIONS
 from avreview.recipe.image_steps import Call, Library, Steps
 from avreview.recipe.model import Place, Step, Unread, Upon
-from avreview.recipe.python_hints import UNREAD, dotted, literal
 from avreview.recipe.roles import role_of
-from avreview.recipe.torchvision_transforms import KORNIA_LIBRARY, TORCHVISION_LIBRARY
+from avreview.recipe.torchvision.hints import UNREAD, dotted, literal
+from avreview.recipe.torchvision.transforms import KORNIA_LIBRARY, TORCHVISION_LIBRARY
 
 _LABELS = frozenset({Upon.BOXES_2D, Upon.MASKS, Upon.KEYPOINTS})
 _DEEPEST = 40

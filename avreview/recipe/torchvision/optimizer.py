@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avreview.recipe.model import Place, RecipeOptimizer, Setting, Unread
-from avreview.recipe.python_hints import UNREAD, dotted, literal
+from avreview.recipe.torchvision.hints import UNREAD, dotted, literal
 
 _OPTIM = "torch.optim."
 _DEFAULT_DECAY = {  # of torch.optim, the same in every version

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from avreview.recipe.bevfusion_steps import ROLES, data_set
-from avreview.recipe.bevfusion_transforms import LAG_COLUMN, LIDAR_SWEEPS, POINT_GUIDED, RADAR_SWEEPS, SENSORS
+from avreview.recipe.bevfusion.steps import ROLES, data_set
+from avreview.recipe.bevfusion.transforms import LAG_COLUMN, LIDAR_SWEEPS, POINT_GUIDED, RADAR_SWEEPS, SENSORS
 from avreview.recipe.model import (
     Does,
     GroupRule,

@@ -7,10 +7,10 @@ import re
 from typing import TYPE_CHECKING
 
 from avreview.errors import ArtifactError
-from avreview.recipe import bevfusion_settings as settings
-from avreview.recipe.bevfusion_steps import pipelines
+from avreview.recipe.bevfusion import settings
+from avreview.recipe.bevfusion.interpolation import interpolated
+from avreview.recipe.bevfusion.steps import pipelines
 from avreview.recipe.files import RecipeError, RecipeFiles, plain_document
-from avreview.recipe.interpolation import interpolated
 from avreview.recipe.model import Recipe
 from avreview.recipe.placed import Notes, Placed, placed
 

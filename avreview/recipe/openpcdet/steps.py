@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avreview.load.wording import quoted
 from avreview.recipe.model import Amount, Does, Pipeline, Step, Upon
-from avreview.recipe.openpcdet_transforms import AUGMENTATIONS, FORKS, PROCESSORS, Limits, Transform
+from avreview.recipe.openpcdet.transforms import AUGMENTATIONS, FORKS, PROCESSORS, Limits, Transform
 from avreview.recipe.placed import Notes, Placed
 
 MODES = ("train", "test")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from avreview.recipe.model import InputNormalization, RecipeDropout, RecipeOptimizer, Setting, Split, Upon
-from avreview.recipe.openpcdet_transforms import ALL_DECAYED, OPTIMIZERS
+from avreview.recipe.openpcdet.transforms import ALL_DECAYED, OPTIMIZERS
 from avreview.recipe.placed import Notes, Placed
 
 _SWEEPS = re.compile(r"_(\d{1,3})sweeps")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from avreview.recipe.files import RecipeError
 from avreview.recipe.model import Does, InputNormalization, Pipeline, Place, Recipe, Setting, Step, Unread, Upon
-from avreview.recipe.python_hints import constants, imports, parsed, set_once
-from avreview.recipe.torchvision_calls import Composed, Reader
-from avreview.recipe.torchvision_optimizer import optimizer, schedule, sync_norm
+from avreview.recipe.torchvision.calls import Composed, Reader
+from avreview.recipe.torchvision.hints import constants, imports, parsed, set_once
+from avreview.recipe.torchvision.optimizer import optimizer, schedule, sync_norm
 
 if TYPE_CHECKING:
     from avreview.recipe.dialects import Candidate
@@ -93,7 +93,7 @@ def _is_boxes(node: ast.Subscript) -> bool:
 def normalizations(composed: Composed) -> list[InputNormalization]:
     """What a pipeline's Normalize does after the conversion to 0…1 before it."""
     if composed.family == "albumentations":
-        from avreview.recipe.albumentations import normalizations as of_albumentations
+        from avreview.recipe.albumentations.reader import normalizations as of_albumentations
 
         return list(of_albumentations(composed.steps))
     scale: float | None = None

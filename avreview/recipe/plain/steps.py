@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from avreview.recipe.model import Amount, Does, Pipeline, Step, Upon
 
 if TYPE_CHECKING:
-    from avreview.recipe.plain import Stated
+    from avreview.recipe.plain.reader import Stated
 
 _RANGES = {"rotation": "", "scale": "ratio", "translation": "", "shear": "", "range": "m"}  # with a unit of their own
 _NUMBERS = {

@@ -16,8 +16,8 @@ from avreview.config.document import Document
 from avreview.errors import ArtifactError
 from avreview.recipe.files import RecipeError, plain_document
 from avreview.recipe.folder import is_plain_file
-from avreview.recipe.huggingface_images import IMAGE_KEYS, preprocessing
-from avreview.recipe.huggingface_trainer import training, training_arguments
+from avreview.recipe.huggingface.images import IMAGE_KEYS, preprocessing
+from avreview.recipe.huggingface.trainer import training, training_arguments
 from avreview.recipe.model import Place, Recipe, RecipeDropout, Setting, Unread
 from avreview.recipe.placed import Notes, Placed, placed
 

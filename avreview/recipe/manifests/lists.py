@@ -71,7 +71,7 @@ def manifests_beside(recipe: Recipe) -> Manifests | None:
 
 
 def _opened(role: str, source: Source) -> Manifest:
-    from avreview.recipe.manifest_files import MOST_BYTES, MOST_ENTRIES, entries
+    from avreview.recipe.manifests.files import MOST_BYTES, MOST_ENTRIES, entries
 
     if source.size > MOST_BYTES:
         wrong = f"is larger than {MOST_BYTES >> 20} MB"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from avreview.config.document import Document
 from avreview.recipe.model import InputNormalization, Recipe, RecipeDropout, RecipeOptimizer, Setting, Split
 from avreview.recipe.placed import Notes, Placed, placed
-from avreview.recipe.ultralytics_augment import LABELS, Settings, pipelines
-from avreview.recipe.ultralytics_data import DataSet, data_set
+from avreview.recipe.ultralytics.augment import LABELS, Settings, pipelines
+from avreview.recipe.ultralytics.data import DataSet, data_set
 
 if TYPE_CHECKING:
     from avreview.recipe.dialects import Candidate

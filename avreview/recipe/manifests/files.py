@@ -15,7 +15,7 @@ from typing import Any
 
 from avreview.errors import ArtifactError
 from avreview.load.wording import one_line, quoted
-from avreview.recipe.manifest_ids import FIELDS, NESTED, Named, field_name, of_field, of_name
+from avreview.recipe.manifests.ids import FIELDS, NESTED, Named, field_name, of_field, of_name
 
 MOST_BYTES = 64 << 20
 MOST_ENTRIES = 5_000_000
