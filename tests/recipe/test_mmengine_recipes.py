@@ -282,3 +282,23 @@ def test_what_a_file_holds_is_escaped_in_words(tmp_path: Path) -> None:
     recipe = opened(tmp_path, "train_pipeline = [dict(type='\\x1b[31mEvil\\n')]\n")
     assert all(note.what.isprintable() and note.why.isprintable() for note in recipe.unread)
     assert recipe.unread
+
+
+@pytest.mark.parametrize(
+    ("whole", "backbone", "frozen"),
+    [
+        ("type='BEVDet'", "type='ResNet'", True),
+        ("type='BEVDet'", "type='mmdet.ResNet'", True),
+        ("type='EncoderDecoder'", "type='mmdet.ResNet'", True),
+        ("type='BEVDet'", "type='ResNet', norm_eval=False", False),
+        ("type='EncoderDecoder'", "type='ResNet'", None),
+        ("type='BEVDet'", "type='mmseg.ResNet'", None),
+        ("type='BEVDet'", "type='VoVNetCP'", None),
+    ],
+)
+def test_mmdetections_resnets_freeze_their_statistics_where_nothing_is_said(
+    tmp_path: Path, whole: str, backbone: str, frozen: bool | None
+) -> None:
+    text = f"model = dict({whole}, img_backbone=dict({backbone}, norm_cfg=dict(type='BN')))\noptimizer = dict(type='A')\n"
+    (norm,) = opened(tmp_path, text).norms
+    assert norm.frozen_statistics is frozen

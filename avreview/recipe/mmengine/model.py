@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avreview.recipe.mm.amounts import number
+from avreview.recipe.mmengine.amounts import number
 from avreview.recipe.model import NormSetting, Place, RecipeDropout, Setting
 from avreview.recipe.python.values import Table, scope_free, tables
 
@@ -24,6 +24,9 @@ _IMAGE_BACKBONES = frozenset(
     )
 )  # fmt: skip
 _RESNETS = frozenset({"DetectoRS_ResNet", "Res2Net", "ResNeSt", "ResNeXt", "ResNet", "ResNetV1d"})
+# Networks and scopes whose ResNets are other classes than mmdetection's.
+_OTHER_NETWORKS = frozenset({"EncoderDecoder", "CascadeEncoderDecoder", "ImageClassifier"})
+_OTHER_SCOPES = frozenset({"mmseg", "mmpretrain", "mmcls", "mmpose", "mmaction"})
 _DROPOUTS = frozenset(
     {"dropout", "drop_rate", "attn_drop", "attn_drop_rate", "drop_path_rate", "drop_path", "proj_drop", "ffn_drop",
      "dropout_ratio", "drop_prob", "dropout_rate", "dp_rate", "ffn_dropout", "attn_dropout", "proj_drop_rate"}
@@ -93,7 +96,7 @@ def norms(config: Table) -> list[NormSetting]:
     """Every norm that is configured, by the dotted way to the part that it is in."""
     found = []
     for path, table in tables(model_of(config)):
-        frozen = table.get("norm_eval")
+        frozen = table.get("norm_eval", _frozen_by_default(table, config))
         for key in sorted(_NORMS & table.keys()):
             kind = table[key]
             name = scope_free(kind.get("type")) if isinstance(kind, Table) else None
@@ -108,6 +111,18 @@ def norms(config: Table) -> list[NormSetting]:
                 )
             )  # fmt: skip
     return found
+
+
+def _frozen_by_default(table: Table, config: Table) -> bool | None:
+    """True for mmdetection's ResNets, whose `norm_eval` is True where nothing is said; mmseg's is False."""
+    kind, model = table.get("type"), model_of(config)
+    if scope_free(kind) not in _RESNETS:
+        return None
+    if isinstance(kind, str) and kind.startswith("mmdet."):
+        return True
+    whole = scope_free(model.get("type")) if model is not None else None
+    other = whole in _OTHER_NETWORKS or config.get("default_scope") in _OTHER_SCOPES
+    return None if other or (isinstance(kind, str) and "." in kind) else True
 
 
 def dropouts(config: Table) -> list[RecipeDropout]:

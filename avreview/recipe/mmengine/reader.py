@@ -30,7 +30,7 @@ def recognises(candidate: Candidate) -> bool:
 def read(candidate: Candidate, files: RecipeFiles) -> Recipe:
     """The recipe, without running any of it. Raises RecipeError."""
     from avreview.recipe.files import RecipeError
-    from avreview.recipe.mm.recipe import recipe_of
+    from avreview.recipe.mmengine.recipe import recipe_of
     from avreview.recipe.python.config import read_config
 
     config = read_config(candidate.path, candidate.text, files)

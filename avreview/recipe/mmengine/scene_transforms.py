@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from avreview.recipe.mm.known import CHANCE, COIN, INTERVAL, RANGE, SPREAD, Known, Told, known
+from avreview.recipe.mmengine.known import CHANCE, COIN, INTERVAL, RANGE, SPREAD, Known, Told, known
 
 SCENE = "points boxes-3d velocities"
 CAMERAS = "calibration boxes-3d velocities"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from avreview.recipe.mm import data, model, training
-from avreview.recipe.mm.datasets import datasets
-from avreview.recipe.mm.pipelines import PipelineReader
+from avreview.recipe.mmengine import data, model, training
+from avreview.recipe.mmengine.datasets import datasets
+from avreview.recipe.mmengine.pipelines import PipelineReader
 from avreview.recipe.model import NormSetting, Recipe, Setting, Unread
 from avreview.recipe.python.config import PythonConfig
 from avreview.recipe.python.values import Table

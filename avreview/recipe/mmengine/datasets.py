@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from avreview.recipe.mm.amounts import option
+from avreview.recipe.mmengine.amounts import option
 from avreview.recipe.model import Place, Unread
 from avreview.recipe.python.values import Table, Unknown, partly, scope_free
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
-from avreview.recipe.mm.amounts import number, numbers, option
-from avreview.recipe.mm.datasets import Dataset
-from avreview.recipe.mm.model import model_of
+from avreview.recipe.mmengine.amounts import number, numbers, option
+from avreview.recipe.mmengine.datasets import Dataset
+from avreview.recipe.mmengine.model import model_of
 from avreview.recipe.model import Does, InputNormalization, Pipeline, Place, Setting, Split, Step, Unread, Upon
 from avreview.recipe.python.values import Table, Unknown, partly, tables
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avreview.recipe.mm.amounts import number, option
-from avreview.recipe.mm.datasets import ROLES, Dataset, coordinates_of
-from avreview.recipe.mm.special import Around
-from avreview.recipe.mm.steps import StepReader
+from avreview.recipe.mmengine.amounts import number, option
+from avreview.recipe.mmengine.datasets import ROLES, Dataset, coordinates_of
+from avreview.recipe.mmengine.special import Around
+from avreview.recipe.mmengine.steps import StepReader
 from avreview.recipe.model import Pipeline, Place, Unread
 from avreview.recipe.python.values import Table, Unknown, scope_free, tables
 

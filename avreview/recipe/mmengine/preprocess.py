@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avreview.recipe.mm.amounts import narrowed, number, numbers, option
-from avreview.recipe.mm.special import pasted_sweeps
+from avreview.recipe.mmengine.amounts import narrowed, number, numbers, option
+from avreview.recipe.mmengine.special import pasted_sweeps
 from avreview.recipe.model import Amount, Does, Place, Step, Upon
 from avreview.recipe.python.values import Table, plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from avreview.recipe.mm.known import CHANCE, INTERVAL, RANGE, Known, Told, known
+from avreview.recipe.mmengine.known import CHANCE, INTERVAL, RANGE, Known, Told, known
 
 _FLAT = "image boxes-2d masks"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avreview.load.wording import quoted
-from avreview.recipe.mm.amounts import number, option, whole
-from avreview.recipe.mm.pipelines import hooks
+from avreview.recipe.mmengine.amounts import number, option, whole
+from avreview.recipe.mmengine.pipelines import hooks
 from avreview.recipe.model import GroupRule, RecipeOptimizer, Setting, Unread
 from avreview.recipe.python.values import Table, Unknown, plain, scope_free
 

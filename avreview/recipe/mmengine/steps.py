@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from avreview.load.wording import quoted
-from avreview.recipe.mm.amounts import FLIPS, narrowed, number, option, read_amounts, varies
-from avreview.recipe.mm.image_transforms import IMAGE_TRANSFORMS
-from avreview.recipe.mm.known import Known
-from avreview.recipe.mm.other_transforms import (
+from avreview.recipe.mmengine.amounts import FLIPS, narrowed, number, option, read_amounts, varies
+from avreview.recipe.mmengine.image_transforms import IMAGE_TRANSFORMS
+from avreview.recipe.mmengine.known import Known
+from avreview.recipe.mmengine.other_transforms import (
     CHOICES,
     FIXED_INSIDE,
     META_KEYS,
@@ -19,9 +19,9 @@ from avreview.recipe.mm.other_transforms import (
     TEST_TIME,
     WRAPPERS,
 )  # fmt: skip
-from avreview.recipe.mm.preprocess import preprocess_steps
-from avreview.recipe.mm.scene_transforms import SCENE_TRANSFORMS
-from avreview.recipe.mm.special import Around, adapted
+from avreview.recipe.mmengine.preprocess import preprocess_steps
+from avreview.recipe.mmengine.scene_transforms import SCENE_TRANSFORMS
+from avreview.recipe.mmengine.special import Around, adapted
 from avreview.recipe.model import Amount, Does, Place, Step, Unread, Upon
 from avreview.recipe.python.values import Row, Table, Unknown, partly, plain, scope_free
 

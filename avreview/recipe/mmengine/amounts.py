@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from avreview.recipe.mm.known import CHANCE, COIN, COUNT, INTERVAL, RANGE, SPREAD, Known, Told
+from avreview.recipe.mmengine.known import CHANCE, COIN, COUNT, INTERVAL, RANGE, SPREAD, Known, Told
 from avreview.recipe.model import Amount, Does
 from avreview.recipe.python.values import Row, Table, Unknown
 

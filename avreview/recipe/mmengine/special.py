@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from avreview.recipe.mm.amounts import number, numbers, option
+from avreview.recipe.mmengine.amounts import number, numbers, option
 from avreview.recipe.model import Amount, Does, Place, Step, Upon
 from avreview.recipe.python.values import Row, Table, Unknown
 

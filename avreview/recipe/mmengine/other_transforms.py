@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from avreview.recipe.mm.known import Known, known
+from avreview.recipe.mmengine.known import Known, known
 
 _IMAGES, _POINTS = known("load", "image"), known("load", "points")
 _LABELS_3D, _LABELS_2D, _MAPS = known("load", "boxes-3d velocities"), known("load", "boxes-2d"), known("load", "maps")
