@@ -50,7 +50,8 @@ def _parts(rules: Catalogue) -> Mapping[str, Callable[[], str]]:
     """The parts of pages by name."""
     by_item = {f"rules of question {item}": _rows_of(item, rules) for item in rules.questions}
     files = {f"file {path.name}": _file(path) for path in sorted((DOCS / "ci").iterdir())}
-    return {**by_item, **files, "configuration keys": _configuration_keys}
+    keys = {"configuration keys": lambda: _key_table("config"), "recipe keys": lambda: _key_table("recipe")}
+    return {**by_item, **files, **keys}
 
 
 def _rows_of(item: int, rules: Catalogue) -> Callable[[], str]:
@@ -178,13 +179,9 @@ def _suppress(card: Card, rules: Catalogue) -> str:
 
 
 def _index(rules: Catalogue) -> str:
-    planned = sum(card.planned for card in rules)
-    total = len(rules.cards)
     parts = [
         f"<!-- {_BY_HAND} the cards in rules/ -->\n# The rules, by question",
-        f"{total} rules: {total - planned} decided by this version, {planned} planned. A planned rule is reported as "
-        "not assessed, with what it needs. [How each question is answered](../questions.md) says which file shows "
-        "what.",
+        f"{len(rules.cards)} rules. [How each question is answered](../questions.md) says which file shows what.",
     ]
     for item, question in rules.questions.items():
         cards = [card for card in rules if card.item == item]
@@ -202,16 +199,15 @@ def _rule_table(cards: list[Card], rules: Catalogue, folder: str = "") -> str:
 
 def _decided_from(card: Card) -> str:
     """The ways to decide a rule, each by the inputs that a person gives."""
-    ways = list(dict.fromkeys(_way(set(way), card.planned) for way in card.needs)) or ["any file"]
-    return ("planned: " if card.planned else "") + ", or ".join(ways)
+    ways = list(dict.fromkeys(_way(set(way)) for way in card.needs)) or ["any file"]
+    return ", or ".join(ways)
 
 
-def _way(way: set[str], planned: bool) -> str:
+def _way(way: set[str]) -> str:
     parts = list(_inputs(way))
     if len(parts) > 1:
         parts = [f"({part})" if " or " in part else part for part in parts]
-    later = " (planned)" if not planned and {"recipe", "augmentation"} & way else ""
-    return " + ".join(parts) + later
+    return " + ".join(parts)
 
 
 def _inputs(way: set[str]) -> Iterator[str]:
@@ -244,12 +240,12 @@ def _anchor(item: int, question: str) -> str:
     return re.sub(r"[^\w\- ]", "", f"{item}. {question}".lower()).replace(" ", "-")
 
 
-# The configuration's keys
+# The keys of a configuration and of a recipe
 
 
-def _configuration_keys() -> str:
-    """A table of every key of a configuration, from its schema."""
-    whole = schema("config")
+def _key_table(kind: str) -> str:
+    """A table of every key of a `config` or `recipe`, from its schema."""
+    whole = schema(kind)
     rows = ["| key | what it says | takes |", "|---|---|---|"]
     rows += [f"| `{key}` | {text} | {takes} |" for key, text, takes in _keys(whole, whole, "")]
     return "\n".join(rows) + "\n"
@@ -262,7 +258,7 @@ def _keys(node: Mapping[str, object], whole: Mapping[str, object], before: str) 
         for name, entry in entries.items():
             found = _resolved(entry, whole)
             if "description" in found:
-                yield f"{before}{name}", prose(str(found["description"]), _NO_LIMIT), _takes(found)
+                yield f"{before}{name}", prose(str(found["description"]), _NO_LIMIT), _takes(found, whole)
             yield from _keys(found, whole, f"{before}{name}.")
     items, others = node.get("items"), node.get("additionalProperties")
     if isinstance(items, Mapping):
@@ -283,15 +279,19 @@ def _resolved(node: object, whole: Mapping[str, object]) -> Mapping[str, object]
     return {**_resolved(target, whole), **{key: value for key, value in node.items() if key != "$ref"}}
 
 
-def _takes(node: Mapping[str, object]) -> str:
+def _takes(node: Mapping[str, object], whole: Mapping[str, object]) -> str:
     """The values of a key in words."""
-    choices = node.get("enum")
+    choices = [node["const"]] if "const" in node else node.get("enum")
     if isinstance(choices, list):
         return ", ".join(f"`{choice}`" for choice in choices)
     kind = node.get("type")
     if isinstance(kind, list):
         return "one, or a list"
     numbers = [str(node[bound]) for bound in ("minimum", "maximum") if bound in node]
+    if "minimum" in node and "maximum" not in node:
+        numbers = [f"at least {node['minimum']}"]
+    if kind == "array" and "enum" in (entries := _resolved(node.get("items", {}), whole)):
+        return f"a list of {_takes(entries, whole)}"
     words = {"string": "text", "array": "a list", "object": "a mapping"}
     return words.get(str(kind), str(kind)) + (f", {' to '.join(numbers)}" if numbers else "")
 

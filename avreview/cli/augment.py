@@ -120,6 +120,10 @@ def augment(
     from avreview.engine.review import Severity
 
     outputs = planned_outputs(format, output)
+    if pictures is not None:
+        from avreview.report.pictures.raster import require_pillow
+
+        require_pillow()  # before anything is measured
     chosen = None if fail_on is None else Severity.parse(fail_on.value)
     settings = _measured_rules(over(stated_settings(config, isolated, None), words(select), words(ignore), chosen))
     request = AugmentRequest(

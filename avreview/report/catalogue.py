@@ -26,6 +26,7 @@ _NEEDS = {
     "pretrained-base": "the pretrained base",
     "checkpoint": "the checkpoint behind the export",
     "recipe": "the training recipe",
+    "manifests": "the lists of what each split holds",
     "running": "the model to be run",
     "reference-model": "a reference PyTorch model",
     "input-data": "input data",

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from avreview.engine.review import Severity, Verdict
+from avreview.report.augmentations import NAME as AUGMENTATIONS
+from avreview.report.augmentations import table
 from avreview.report.markdown_text import code, inline, prose
 from avreview.report.page import takes_unicode
 from avreview.report.places import everywhere, main_path
@@ -59,7 +61,11 @@ def _put_review(review: Review, sheet: Sheet, share: int) -> None:
     spare = sheet.room - share
     sheet.put(_title(review), "a review's heading", keep=spare)
     sheet.put(_checklist(review), "a review's table of questions", keep=spare)
-    tail = [(_not_assessed(review), "what was not assessed"), (_limitations(review), "what could not be seen")]
+    tail = [
+        (table(review.evidence.get(AUGMENTATIONS)), "what the augmentations did"),
+        (_not_assessed(review), "what was not assessed"),
+        (_limitations(review), "what could not be seen"),
+    ]
     tail = [(block, name) for block, name in tail if block]
     reserved = min(sum(len(sheet.fit(block)) + 1 for block, _ in tail), sheet.room // 3)
     for alike in _groups(review.findings):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from avreview.engine.review import Severity, Verdict
+from avreview.report.augmentations import write_augmentations
 from avreview.report.brief import write_failing, write_statistics
 from avreview.report.circumstances import write_circumstances
 from avreview.report.depth import write_depth
@@ -96,6 +97,7 @@ def _write_review(review: Review, page: Page, verbose: bool) -> None:
     _write_checklist(review.checklist, page, verbose)
     write_details(review, page, verbose)
     write_depth(review.evidence.get("signal"), page, verbose)
+    write_augmentations(review.evidence.get("augmentations"), page, verbose)
     write_probes(review.evidence.get("probes", ()), page)
     undecided = [outcome for outcome in review.rules if outcome.verdict is Verdict.NOT_ASSESSED]
     _write_reasons("Not assessed", undecided, len(review.rules), page, verbose)

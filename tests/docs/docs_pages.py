@@ -72,7 +72,7 @@ def commands(block: str) -> Iterator[Command]:
 
 @dataclass
 class Reader:
-    """Somebody who follows a page in a folder with the sample models, command by command."""
+    """Somebody who follows a page in a folder with the sample models and examples, command by command."""
 
     folder: Path
     here: Path = field(init=False)
@@ -81,6 +81,7 @@ class Reader:
         self.here = self.folder / "avreview"
         self.here.mkdir()
         shutil.copytree(ROOT / "sample_models", self.here / "sample_models")
+        shutil.copytree(ROOT / "docs" / "examples", self.here / "docs" / "examples")
 
     def follow(self, text: str) -> dict[str, str]:
         """Follows a page to its end. Returns the commands that were run, and what each printed."""

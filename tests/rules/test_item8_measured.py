@@ -243,6 +243,13 @@ def test_answer_says_that_all_agrees_and_what_was_left_open() -> None:
     )
 
 
+def test_answer_says_that_nothing_was_put_to_the_test() -> None:
+    assert answer_to(8, augmented(one(changed=False))).answer == (
+        "Run under 16 seeds on synthetic sequences of driving scenes, every scene came back as it was, so nothing was "
+        "put to the test."
+    )
+
+
 def test_answer_says_why_nothing_was_measured() -> None:
     whole = Measured("Compose", None, failure="it returned None instead of a scene")
     assert answer_to(8, augmented(whole)).answer == (

@@ -11,7 +11,7 @@ from avreview.engine.resolve import NotAvailable
 from avreview.engine.review import Location, Severity
 from avreview.facts.leakage import Shared, SplitLists, shared_with_training
 from avreview.load.wording import one_line, quoted
-from avreview.recipe.manifest_ids import FOLDER
+from avreview.recipe.manifests.ids import FOLDER
 from avreview.recipe.manifests import Manifest
 
 # One and several of each kind.

@@ -8,6 +8,7 @@ import importlib.resources
 
 from avreview.engine.review import Report, Severity, Verdict
 from avreview.report.circumstances import circumstances
+from avreview.report.html.augmentations import has_pictures
 from avreview.report.html.markup import Markup, el, join, text
 from avreview.report.html.parts import data_table, facts, heading, name, section, table, verdict_mark
 from avreview.report.html.questions import glance
@@ -56,7 +57,11 @@ def _head(report: Report, style: Markup, script: Markup) -> Markup:
     return el(
         "head",
         el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
+        el(
+            "meta",
+            http_equiv="Content-Security-Policy",
+            content=_policy(style, script, any(map(has_pictures, report.reviews))),
+        ),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="referrer", content="no-referrer"),
         el("meta", name="color-scheme", content="light dark"),
@@ -72,10 +77,11 @@ def _shipped(file: str) -> Markup:
     return Markup(path.read_text(encoding="ascii"))
 
 
-def _policy(style: str, script: str) -> str:
-    """Nothing is loaded from anywhere, and no style or script acts but the page's own two."""
+def _policy(style: str, script: str, pictures: bool) -> str:
+    """Nothing is loaded from anywhere, and no style or script acts but the page's own two; images stand in the page."""
+    images = "img-src data:; " if pictures else ""
     return (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; {images}"
         "base-uri 'none'; form-action 'none'"
     )
 

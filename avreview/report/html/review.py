@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from avreview.engine.review import Review, Severity, Verdict
+from avreview.report.html.augmentations import NAME as AUGMENTATIONS
+from avreview.report.html.augmentations import augmentations_section
 from avreview.report.html.decay import decay_section
 from avreview.report.html.depth import GRADIENTS, SIGNAL, depth_section
 from avreview.report.html.findings import findings_section
@@ -52,6 +54,7 @@ def parts_of(review: Review, prefix: str, level: int, rooms: Rooms) -> list[Part
         ("Files", "files", _files(review.subject, prefix, level, rooms.tables)),
         ("Questions", "questions", questions_section(review, prefix, level, found.anchors, rooms.tables)),
         ("Findings", "findings", found.body),
+        ("Augmentations", AUGMENTATIONS, augmentations_section(review, prefix, level, rooms)),
         ("Modules", "modules", tree_section(review, prefix, level, found.anchors, rooms.tree)),
         ("Signal through depth", "depth", depth_section(review, prefix, level, rooms.tables)),
         ("Decay map", "decay", decay_section(review, prefix, level, rooms.tables)),
@@ -69,7 +72,7 @@ def parts_of(review: Review, prefix: str, level: int, rooms: Rooms) -> list[Part
 
 def _rest(review: Review) -> dict[str, Any]:
     """The evidence that no section of its own shows."""
-    rest = {key: value for key, value in review.evidence.items() if key not in ("probes", SIGNAL)}
+    rest = {key: value for key, value in review.evidence.items() if key not in ("probes", SIGNAL, AUGMENTATIONS)}
     gradients = rest.get(GRADIENTS)
     if isinstance(gradients, Mapping):
         rest[GRADIENTS] = {key: value for key, value in gradients.items() if key != "layers"}

@@ -38,12 +38,13 @@ class Rooms(NamedTuple):
     findings: Room
     tables: Room
     tree: Room
+    pictures: Room
 
 
 def rooms(reviews: int) -> Rooms:
     """The room of each of so many reviews."""
     share = max(_PAGE // max(reviews, 1), _LEAST)
-    return Rooms(Room(share // 2), Room(share * 3 // 10), Room(share // 5))
+    return Rooms(Room(share // 2), Room(share * 3 // 10), Room(share // 5), Room(2 * share))
 
 
 def most_reviews() -> int:

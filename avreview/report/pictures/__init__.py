@@ -1,0 +1,1 @@
+"""Pictures of augmentations: described once, and drawn as SVG or as PNG."""
