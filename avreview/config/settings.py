@@ -70,9 +70,7 @@ class Settings(NamedTuple):
             "overrides": [
                 {"modules": list(entry.modules), "severities": _words(entry.severities)} for entry in self.overrides
             ],
-            "reviews": [
-                {key: value for key, value in entry._asdict().items() if value} for entry in self.reviews
-            ],
+            "reviews": [{key: value for key, value in entry._asdict().items() if value} for entry in self.reviews],
         }
 
     def described(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from avreview.engine.resolve import NotAvailable, fact
-from avreview.recipe.manifests.ids import KINDS, NUMBER
 from avreview.recipe.manifests import Manifest, Manifests, manifests_beside
+from avreview.recipe.manifests.ids import KINDS, NUMBER
 from avreview.recipe.model import Recipe
 
 _DENSE = 0.3  # of the numbers up to the largest: a list that counts its entries, with some left out

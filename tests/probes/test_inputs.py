@@ -132,7 +132,9 @@ def test_the_first_attempt_that_the_model_accepts_is_kept() -> None:
     made, session = tried(32, 48, 64), Picky(48)
     assert made.settle(session, [0, 1])["y"].shape == (2, 3, 48, 48)  # type: ignore[arg-type]
     assert made.attempt == 1
-    assert (made.described() or {})["arrays"] == [{"name": "x", "kind": "image", "dtype": "float32", "shape": [2, 3, 48, 48]}]
+    assert (made.described() or {})["arrays"] == [
+        {"name": "x", "kind": "image", "dtype": "float32", "shape": [2, 3, 48, 48]}
+    ]
 
 
 def test_a_model_that_accepts_nothing_is_refused_with_its_first_words() -> None:

@@ -299,6 +299,8 @@ def test_what_a_file_holds_is_escaped_in_words(tmp_path: Path) -> None:
 def test_mmdetections_resnets_freeze_their_statistics_where_nothing_is_said(
     tmp_path: Path, whole: str, backbone: str, frozen: bool | None
 ) -> None:
-    text = f"model = dict({whole}, img_backbone=dict({backbone}, norm_cfg=dict(type='BN')))\noptimizer = dict(type='A')\n"
+    text = (
+        f"model = dict({whole}, img_backbone=dict({backbone}, norm_cfg=dict(type='BN')))\noptimizer = dict(type='A')\n"
+    )
     (norm,) = opened(tmp_path, text).norms
     assert norm.frozen_statistics is frozen

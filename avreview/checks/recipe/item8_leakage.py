@@ -11,8 +11,8 @@ from avreview.engine.resolve import NotAvailable
 from avreview.engine.review import Location, Severity
 from avreview.facts.leakage import Shared, SplitLists, shared_with_training
 from avreview.load.wording import one_line, quoted
-from avreview.recipe.manifests.ids import FOLDER
 from avreview.recipe.manifests import Manifest
+from avreview.recipe.manifests.ids import FOLDER
 
 # One and several of each kind.
 _NOUNS = {
