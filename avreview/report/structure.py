@@ -100,7 +100,19 @@ def _review(review: Review) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in review.findings],
         "limitations": review.limitations,
     }
-    return {**structure, "evidence": review.evidence} if review.evidence else structure
+    return {**structure, "evidence": _evidence(review.evidence)} if review.evidence else structure
+
+
+def _evidence(evidence: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data behind a review without the pixels of pictures: a seed and numbers are enough to draw them again."""
+    measured = evidence.get("augmentations")
+    return {**evidence, "augmentations": _without(measured, "png")} if measured else evidence
+
+
+def _without(data: Any, key: str) -> Any:
+    if isinstance(data, Mapping):
+        return {name: _without(value, key) for name, value in data.items() if name != key}
+    return [_without(value, key) for value in data] if isinstance(data, list | tuple) else data
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def blocks(image: np.ndarray) -> np.ndarray:
     spectrum = np.einsum("ia,jb,yaxbc->yixjc", wave, wave, parts)
     spectrum = np.round(spectrum / 60) * 60
     back = np.einsum("ia,jb,yixjc->yaxbc", wave, wave, spectrum)
-    return np.clip(back.reshape(image.shape), 0, 255).astype(np.uint8)
+    result: np.ndarray = np.clip(back.reshape(image.shape), 0, 255).astype(np.uint8)
+    return result
 
 
 LOOKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

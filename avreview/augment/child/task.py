@@ -9,8 +9,10 @@ from avreview.augment.child.adapters import Apply
 
 
 class Task(NamedTuple):
-    """`fresh` makes the same augmentation anew, None where it cannot be. `steps` is how many
-    members the whole runs one after another. The rest is as in `AugmentRequest`."""
+    """One augmentation. The rest is as in `AugmentRequest`.
+
+    `fresh` makes the same augmentation anew, None where it cannot be; `steps` is how many members run in a row.
+    """
 
     apply: Apply
     fresh: Callable[[], Apply] | None = None

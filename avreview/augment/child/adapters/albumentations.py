@@ -235,7 +235,7 @@ def _boxes_given(scene: Any, fields: Fields, size: Sequence[int]) -> dict[str, A
 
 def _points_given(scene: Any, fields: Fields) -> dict[str, Any]:
     places = np.asarray(scene["keypoints"], dtype=np.float32)
-    columns = {"u": places[:, 0], "v": places[:, 1], "0": np.zeros(len(places)), "1": np.ones(len(places))}
+    columns: dict[str, np.ndarray] = {"u": places[:, 0], "v": places[:, 1], "0": np.zeros(len(places)), "1": np.ones(len(places))}
     found = np.stack([columns[name] for name in KEYPOINTS[fields.form]], axis=1).astype(np.float32)
     numbers = np.arange(len(places))
     if not fields.labels:
