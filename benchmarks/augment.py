@@ -1,4 +1,4 @@
-"""What measuring an augmentation costs: `avreview augment` under 16 seeds against applying it 16 times in a bare script.
+"""What measuring an augmentation costs: `avreview augment` under 16 seeds against a script that applies it 16 times.
 
     python benchmarks/augment.py [--pairs N]
 
