@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # what type checkers take for true: `typing` takes longer
 
 if TYPE_CHECKING:
     from avreview.api import diff, review
+    from avreview.augment.model import AugmentRequest
     from avreview.engine.review import (
         Answer,
         Finding,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "ArtifactError",
+    "AugmentRequest",
     "AvreviewError",
     "Finding",
     "Location",
@@ -49,6 +51,7 @@ __all__ = [
 
 _PLACES = {
     "avreview.api": ("diff", "review"),
+    "avreview.augment.model": ("AugmentRequest",),
     "avreview.engine.review": (
         "Answer", "Finding", "Location", "Report", "Review", "RuleOutcome", "Severity", "Verdict", "Waiver",
     ),

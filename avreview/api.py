@@ -13,6 +13,7 @@ from avreview.desk import review_artifact as review_artifact
 from avreview.engine.cards import Catalogue, installed, shipped, using
 from avreview.engine.policy import Policy, select_rules
 from avreview.engine.review import ReadFile, Report, Severity
+from avreview.errors import UsageError
 from avreview.load.context import MEMORY
 from avreview.probes.request import ProbeRequest, named_probes
 from avreview.sizes import byte_size
@@ -58,13 +59,16 @@ def review(
     request with inputs, reference and limits. `packs=False` leaves installed rule packs out; `cache` takes the review
     of an unchanged model from an earlier run.
     What cannot be read is in the report's `unreadable`, with the reason; the others are reviewed all the same.
-    Raises UsageError for an unknown rule or probe, PackError for a rule pack that cannot be used.
+    Raises UsageError for an unknown rule or probe and where nothing is named to be reviewed, PackError for a rule pack
+    that cannot be used.
     """
     from avreview.config.settings import Planned, Settings
 
     models = [models] if isinstance(models, str | os.PathLike) else list(models)
     beside = {"checkpoint": checkpoint, "pretrained": pretrained, "recipe": recipe}
     paths = {role: os.fspath(path) for role, path in beside.items() if path is not None}
+    if not models and recipe is None and not manifests and augment is None:
+        raise UsageError("nothing to review; name a model, or else a recipe, manifests or an augmentation")
     common = Planned(weights=weights, modality=modality, manifests=_manifests(manifests or {}), **paths)
     planned = [common._replace(model=os.fspath(path)) for path in models or [""]]
     settings = Settings(select=tuple(select), ignore=tuple(ignore), fail_on=fail_on, packs=packs)

@@ -89,14 +89,18 @@ def _recipe_facts(companions: Companions) -> dict[type, Any]:
     """The recipe and the manifests; where neither was given, nothing asks for them."""
     if companions.recipe is None and companions.manifests is None:
         return {}
-    from avreview.recipe.manifests import Manifests
+    from avreview.recipe.manifests import ListsBeside, Manifests
     from avreview.recipe.model import Recipe
 
     no_recipe = NotAvailable("needs the training recipe; pass --recipe")
     no_manifests = NotAvailable(
         "needs the lists of what each split holds; pass --manifest train=FILE --manifest val=FILE"
     )
-    return {Recipe: companions.recipe or no_recipe, Manifests: companions.manifests or no_manifests}
+    return {
+        Recipe: companions.recipe or no_recipe,
+        Manifests: companions.manifests or no_manifests,
+        ListsBeside: companions.lists or (ListsBeside(companions.recipe) if companions.recipe else no_manifests),
+    }
 
 
 def _augmentation_facts(companions: Companions) -> dict[type, Any]:
@@ -116,6 +120,7 @@ class Desk:
         self._augment = augment
         self._companions: dict[str, Artifact | None] = {}
         self.unreadable: list[tuple[str, str]] = []
+        self._unread: Sequence[str] = ()  # what the recipe of the review at hand names, and could not be read
 
     def review(self, plan: Planned, policy: Policy, probes: ProbeRequest | None) -> Review | None:
         """One review, or the kept one of an earlier run; None when its model cannot be read."""
@@ -127,7 +132,7 @@ class Desk:
         unreadable = len(self.unreadable)
         found = self._reviewed(plan, policy, probes)
         if self._kept is not None and found is not None and len(self.unreadable) == unreadable:
-            self._kept.keep(plan, probes, found)
+            self._kept.keep(plan, probes, found, self._unread)
         return found
 
     def _reviewed(self, plan: Planned, policy: Policy, probes: ProbeRequest | None) -> Review | None:
@@ -146,6 +151,7 @@ class Desk:
         except ArtifactError as error:  # what is read only when a rule asks for it
             self.unreadable.append((error.path, str(error)))
             return None
+        self._unread = companions.lists.unread if companions.lists is not None else ()
         said = {"weights": plan.weights, "modality": plan.modality}
         stated = {name: value for name, value in said.items() if value is not None}
         subject = {**found.subject, **beside, **_described(companions, self._augment)}
@@ -158,13 +164,13 @@ class Desk:
         if plan.recipe == NO_RECIPE:
             return companions
         if plan.recipe is not None:
-            return companions._replace(recipe=self._recipe(plan.recipe))
+            return _told_by(self._recipe(plan.recipe), companions)
         from avreview.recipe.found import found_recipe
 
         recipe, trouble = found_recipe([artifact for artifact in (model, companions.checkpoint) if artifact])
         if trouble and model is not None:
             model.limitations = [*model.limitations, trouble]
-        return companions._replace(recipe=recipe)
+        return _told_by(recipe, companions)
 
     def _recipe(self, path: str) -> Recipe | None:
         from avreview.recipe.dialects import open_recipe
@@ -242,6 +248,15 @@ class Desk:
             return None
 
 
+def _told_by(recipe: Recipe | None, companions: Companions) -> Companions:
+    """The companions with a recipe, and with the lists that it names where no others were given."""
+    if recipe is None:
+        return companions
+    from avreview.recipe.manifests import ListsBeside
+
+    return companions._replace(recipe=recipe, lists=ListsBeside(recipe) if companions.manifests is None else None)
+
+
 def _title(plan: Planned, augment: Measurement | None) -> str:
     """What the report calls the review; of one without a model it is what it is of."""
     if plan.name or plan.model:
@@ -255,9 +270,13 @@ def _described(companions: Companions, augment: Measurement | None) -> dict[str,
     found: dict[str, Mapping[str, Any]] = {}
     recipe = companions.recipe
     if recipe is not None:
-        found["recipe"] = {**_digested(recipe.files), "format": recipe.dialect, **_whence(recipe)}
-    for manifest in companions.manifests.all if companions.manifests is not None else ():
-        found[f"{manifest.role} manifest"] = {"path": manifest.path, "sha256": manifest.sha256}
+        lists = {one.path: one.sha256 for one in companions.lists.read} if companions.lists is not None else {}
+        own = {**recipe.files, **{path: sha256 for path, sha256 in lists.items() if path not in recipe.files}}
+        found["recipe"] = {**_digested(own), "format": recipe.dialect, **_whence(recipe)}
+    for role, side in companions.manifests.sides.items() if companions.manifests is not None else ():
+        for number, manifest in enumerate(side, 1):
+            name = f"{role} manifest" + (f" {number}" if len(side) > 1 else "")
+            found[name] = {"path": manifest.path, "sha256": manifest.sha256}
     if augment is not None:
         measured = companions.augmented
         files = {} if measured is None or isinstance(measured, NotAvailable) else measured.files

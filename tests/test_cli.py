@@ -415,6 +415,30 @@ def test_format_outranks_the_suffix_of_a_single_output(avreview: Run, tmp_path: 
     assert json.loads(path.read_text())[0]["check_name"] == "AV701"
 
 
+@pytest.mark.parametrize("over", ["recipe.yaml", "train.yaml", "waivers.yaml", "lists/val.yaml"])
+def test_no_report_is_written_over_what_is_reviewed(
+    avreview: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    files = {
+        "recipe.yaml": "schema: avreview/recipe/1\nsplits: [{split: val, file: lists/val.yaml}]\n",
+        "train.yaml": "- scene-0001\n", "waivers.yaml": "waivers: []\n", "lists/val.yaml": "- scene-0002\n",
+        "avreview.yaml": "waivers: waivers.yaml\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    manifest = [] if over.startswith("lists") else ["--manifest", "train=train.yaml"]
+    for option in ("--output", "--attest"):
+        ended = avreview("check", "--recipe", "recipe.yaml", *manifest, option, over)
+        assert (ended.code, ended.out) == (2, "")
+        assert (
+            ended.complaint
+            == f"avreview: {over}: is read for the review, and would be written over; choose another --output\n"
+        )
+        assert {name: (tmp_path / name).read_text() for name in files} == files
+
+
 def test_a_dash_is_standard_output_in_the_format_named(avreview: Run, tmp_path: Path) -> None:
     path = tmp_path / "report.sarif"
     ended = avreview("check", FAULTY, "-f", "json", "-o", "-", "-o", path)

@@ -80,3 +80,9 @@ def test_the_cache_is_used_when_it_is_asked_for(tmp_path: Path, monkeypatch: pyt
     assert len(list(folder.iterdir())) == 1
     texts = [avreview.to_dict(report)["reviews"] for report in (plain, first, second)]
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_nothing_to_review_is_no_pass() -> None:
+    """What a pattern without a match gives."""
+    with pytest.raises(avreview.UsageError, match="nothing to review; name a model"):
+        avreview.review([])

@@ -32,10 +32,11 @@ class Noted(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """Files, and folders by the digest of the names in them."""
+    """Files, folders by the digest of the names in them, and what must not be there."""
 
     files: Sequence[Noted]
     folders: Mapping[str, str]
+    absent: Sequence[str] = ()
 
     def covers(self, subject: Mapping[str, Mapping[str, Any]]) -> bool:
         """Whether it names every file that a review's subject does, with the same digest."""
@@ -50,12 +51,19 @@ class Manifest(NamedTuple):
         """Whether every file is still what it was."""
         if any(_names(folder) != digest for folder, digest in self.folders.items()):
             return False
+        if any(map(_is_there, self.absent)):
+            return False
         comparisons = [_Comparison(file) for file in self.files]  # large files side by side
         return all(comparison.equal() for comparison in comparisons)
 
 
-def manifest_of(subject: Mapping[str, Mapping[str, Any]]) -> Manifest | None:
-    """What a review's subject was made from; None where some of it has no digest, or changes right now."""
+def manifest_of(subject: Mapping[str, Mapping[str, Any]], absent: Sequence[str] = ()) -> Manifest | None:
+    """What a review's subject was made from; None where some of it has no digest, or changes right now.
+
+    None also where something is there that was taken to be `absent`: it was not read, and has no digest.
+    """
+    if any(map(_is_there, absent)):
+        return None
     files: dict[str, Noted] = {}
     folders: dict[str, str] = {}
     for role in subject.values():
@@ -73,7 +81,14 @@ def manifest_of(subject: Mapping[str, Mapping[str, Any]]) -> Manifest | None:
             if noted is None:
                 return None
             files[noted.path] = noted
-    return Manifest(list(files.values()), folders)
+    folders.update({folder: _names(folder) for folder in _recipe_folders(subject.get("recipe", {}))})
+    return Manifest(list(files.values()), folders, [path for path in absent if "\0" not in path])
+
+
+def _recipe_folders(recipe: Mapping[str, Any]) -> set[str]:
+    """The folders of a recipe's files: some recipes are read with others of known names beside them."""
+    paths = [] if "inside" in recipe else [recipe.get("path"), *(file.get("path") for file in recipe.get("files", ()))]
+    return {os.path.dirname(path) or "." for path in paths if isinstance(path, str)}
 
 
 def _noted(path: Any, sha256: Any, within: str) -> Noted | None:
@@ -134,6 +149,13 @@ def _is_inside(file: Noted) -> bool:
     status = os.lstat(file.path)
     real = os.path.join(os.path.realpath(file.within), os.path.relpath(file.path, file.within))
     return status.st_nlink == 1 and os.path.realpath(file.path) == real
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # no path of this system
+        return False
 
 
 def _names(folder: str) -> str:

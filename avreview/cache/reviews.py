@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avreview import __version__
@@ -64,16 +64,20 @@ class KeptReviews:
             entry = json.loads(body)
             if entry["name"] != name:
                 return None
-            manifest = Manifest([Noted(*file) for file in entry["files"]], dict(entry["folders"]))
+            files = [Noted(*file) for file in entry["files"]]
+            manifest = Manifest(files, dict(entry["folders"]), list(entry["absent"]))
             review = thaw(entry["review"])
             return review if manifest.covers(review.subject) and manifest.holds() else None
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError, WrongShape):
             return None
 
-    def keep(self, plan: Planned, probes: ProbeRequest | None, review: Review) -> None:
-        """Keeps a review, if its files and its runs are such that it would come out the same again."""
+    def keep(self, plan: Planned, probes: ProbeRequest | None, review: Review, unread: Sequence[str] = ()) -> None:
+        """Keeps a review, if its files and its runs are such that it would come out the same again.
+
+        `unread` are files that it would have read, and could not: the review holds as long as they are missing.
+        """
         again = _is_complete(plan, review) and _is_decided(review)
-        manifest = manifest_of(review.subject) if again and _is_repeatable(probes, review) else None
+        manifest = manifest_of(review.subject, unread) if again and _is_repeatable(probes, review) else None
         if manifest is None:
             return
         name = self._name(plan, probes)

@@ -42,6 +42,7 @@ def baseline(
     from avreview.api import review_planned
     from avreview.config.baseline import baseline_of
     from avreview.report.structure import simple
+    from avreview.report.values import count
     from avreview.report.yaml_format import write_structure
 
     settings = stated_settings(config, isolated, None)
@@ -55,4 +56,4 @@ def baseline(
     recorded = baseline_of(report.reviews)
     with destination(path) as stream:
         write_structure(simple(recorded), stream)
-    complain(f"{path}: {len(recorded['findings'])} findings recorded")
+    complain(f"{path}: {count(len(recorded['findings']), 'finding')} recorded")

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from avreview.cli.output import complain, words
-from avreview.cli.reports import Format, check_attest, planned_outputs, write_reports
+from avreview.cli.reports import Format, check_attest, planned_outputs, refuse_inputs, write_reports
 from avreview.cli.settings import limited, over, planned_reviews, stated_settings, write_settings
 from avreview.errors import UsageError
 from avreview.sizes import byte_size
@@ -233,6 +233,7 @@ def check(
     Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 the review could not be done.
     """
     from avreview.api import review_planned
+    from avreview.cli.watch import named_paths, read_paths
     from avreview.engine.review import Severity
 
     def settled() -> Settings:
@@ -262,6 +263,7 @@ def check(
             weights=weights,
             modality=modality.value if modality is not None else None,
         )
+        refuse_inputs(named_paths(settings, planned), outputs, attest)
         probes = asked and limited(asked, settings, limits)
         measurement = augment and _measurement(augment, settings, limits)
         report = review_planned(planned, settings, memory=memory, probes=probes, kept=kept, augment=measurement or None)
@@ -269,6 +271,7 @@ def check(
             complain(kept.trouble)
         for _, reason in report.unreadable:
             complain(reason)
+        refuse_inputs(read_paths(report), outputs, attest)
         write_reports(report, outputs, attest, verbose=verbose, quiet=quiet, statistics=statistics)
         return _code(report, exit_zero), settings, planned, report
 

@@ -6,7 +6,7 @@ import enum
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -80,6 +80,14 @@ def refuse_configuration(path: Path) -> None:
     """Raises UsageError for a file that the next run would take for its configuration."""
     if path.name in (CONFIGURATION, PYPROJECT):
         raise UsageError(f"{path}: what is written there would be taken for a configuration; choose another --output")
+
+
+def refuse_inputs(paths: Iterable[str], outputs: Sequence[Output], attest: Path | None) -> None:
+    """Raises UsageError where a report would be written over a file that the review reads."""
+    written = {os.path.realpath(path): path for path in (attest, *(output.path for output in outputs)) if path}
+    for path in paths:
+        if (over := written.get(os.path.realpath(path))) is not None:
+            raise UsageError(f"{over}: is read for the review, and would be written over; choose another --output")
 
 
 def _chosen(path: Path, format: Format | None, alone: bool) -> Format:

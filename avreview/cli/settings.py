@@ -57,7 +57,7 @@ def planned_reviews(
 
     said = {name: value for name, value in options.items() if value not in (None, ())}
     if models:
-        known = {_same(plan.model): plan for plan in settings.reviews}
+        known = {_same(plan.model): plan for plan in settings.reviews if plan.model}
         plans = [known.get(_same(str(model)), Planned(str(model)))._replace(model=str(model)) for model in models]
     else:
         plans = list(settings.reviews)

@@ -65,16 +65,26 @@ def watch_files(once: Callable[[], Round], written: Iterable[Path]) -> int:
 
 def paths_of(made: Round) -> list[str]:
     """All that a review depends on: what was configured and named, and the files that these refer to."""
-    settings = made.settings
+    missing = [path for path, _ in made.report.unreadable]
+    return sorted({*named_paths(made.settings, made.planned), *read_paths(made.report), *missing} - {""})
+
+
+def named_paths(settings: Settings, planned: Sequence[Planned]) -> list[str]:
+    """What was configured, and what is to be reviewed."""
     found = [*settings.files, *settings.waivers, *settings.rule_folders, settings.baseline]
-    for plan in made.planned:
+    for plan in planned:
         found += [plan.model, plan.checkpoint, plan.pretrained, plan.inputs, plan.reference, plan.recipe]
         found += [path for _, path in plan.manifests]
-    for review in made.report.reviews:
+    return [path for path in found if path]
+
+
+def read_paths(report: Report) -> list[str]:
+    """What was read for the reviews."""
+    found: list[Any] = []
+    for review in report.reviews:
         for role in review.subject.values():
             found += [role.get("path"), *(file.get("path") for file in role.get("files", ()))]
-    found += [path for path, _ in made.report.unreadable]
-    return sorted({path for path in found if path})
+    return [str(path) for path in found if path]
 
 
 class _Watcher:

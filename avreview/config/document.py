@@ -88,8 +88,14 @@ def parse_document(
         mark = Mark(at.line + 1, at.column + 1) if at is not None else None
         raise ConfigError(path, mark, f"is no YAML ({one_line(str(error.problem or error.context), 200)})") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(path, None, f"is no YAML ({one_line(str(error), 200)})") from None
+        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        mark = None if odd is None else _mark_of(text, odd.start())
+        raise ConfigError(path, mark, f"is no YAML ({one_line(str(error), 200)})") from None
     return Document(Path(path), builder.data, builder.marks)
+
+
+def _mark_of(text: str, place: int) -> Mark:
+    return Mark(text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

@@ -11,7 +11,7 @@ from avreview.config.document import ConfigError, Document, Place, read_document
 from avreview.config.pyproject import read_pyproject
 from avreview.config.schemas import schema
 from avreview.config.settings import NO_RECIPE, OFF, Override, Planned, Settings
-from avreview.config.validation import validate
+from avreview.config.validation import suggestion, validate
 from avreview.engine.cards import Catalogue
 from avreview.engine.review import Severity
 from avreview.errors import UsageError
@@ -104,13 +104,22 @@ class _Reader:
                 changed[name] = data["probe"][key]
         settings = settings._replace(**changed)
         if "rule_folders" in data:
-            self._catalogue = self._shipped.with_folders(map(Path, settings.rule_folders))
+            self._catalogue = self._with_folders(document, settings.rule_folders)
         for key in ("select", "ignore"):
             self._check_words(document, key)
         settings = self._add_rules(settings, document)
         overrides = (self._override(document, number) for number in range(len(data.get("overrides", ()))))
         reviews = (_planned(document, entry) for entry in data.get("reviews", ()))
         return settings._replace(overrides=(*settings.overrides, *overrides), reviews=(*settings.reviews, *reviews))
+
+    def _with_folders(self, document: Document, folders: Sequence[str]) -> Catalogue:
+        """The rules with those of the folders. Raises ConfigError, with the place, for one that is not there."""
+        listed = isinstance(document.data["rule_folders"], list)
+        for number, folder in enumerate(folders):
+            if not os.path.isdir(folder):
+                place: Place = ("rule_folders", number) if listed else ("rule_folders",)
+                raise document.error(place, f"{quoted(folder)} is no folder; name one that holds rule cards")
+        return self._shipped.with_folders(map(Path, folders))
 
     def _check_words(self, document: Document, key: str) -> None:
         value = document.data.get(key, ())
@@ -132,7 +141,7 @@ class _Reader:
                 for name, value in entry.get("thresholds", {}).items():
                     known = self._catalogue[rule].thresholds
                     if name not in known:
-                        there = f"; there are {', '.join(known)}" if known else ""
+                        there = suggestion(name, known) or (f"; there are {', '.join(known)}" if known else "")
                         wrong = f"{rule} has no threshold {quoted(name)}{there}"
                         raise document.error(("rules", word, "thresholds", name), wrong)
                     thresholds[rule] = {**thresholds.get(rule, {}), name: value}

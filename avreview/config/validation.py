@@ -24,6 +24,8 @@ _NAMES = {
     "object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number", "number": "a number",
     "boolean": "true or false", "null": "nothing",
 }  # fmt: skip
+# Options of the command line that a person may look for in a file: what has something run is never asked for there.
+_RUNS = {"augment": "--augment TARGET", "augmentation": "--augment TARGET"}
 
 
 def validate(document: Document, schema: Mapping[str, Any]) -> None:
@@ -44,7 +46,7 @@ class _Validator:
             raise self._wrong(place, f"has to be {schema['const']!r}")
         if "enum" in schema and value not in schema["enum"]:
             raise self._wrong(place, f"{_shown(value)} is none of {', '.join(map(str, schema['enum']))}"
-                              + _suggestion(value, schema["enum"]))  # fmt: skip
+                              + suggestion(value, schema["enum"]))  # fmt: skip
         if isinstance(value, dict):
             self._mapping(value, schema, place)
         elif isinstance(value, list):
@@ -70,7 +72,8 @@ class _Validator:
             if key in known:
                 self.check(entry, known[key], (*place, key))
             elif others is False:
-                hint = _suggestion(key, known) or f"; there are {', '.join(known)}"
+                runs = f"; what runs is asked for on the command line: {_RUNS[key]}" if key in _RUNS else ""
+                hint = runs or suggestion(key, known) or f"; there are {', '.join(known)}"
                 raise self._wrong((*place, key), f"{quoted(key)} is no key here{hint}", named=False)
             elif isinstance(others, Mapping):
                 self.check(entry, others, (*place, key))
@@ -115,6 +118,7 @@ def _shown(value: Any) -> str:
     return quoted(value) if isinstance(value, str) else str(value)[:60]
 
 
-def _suggestion(word: Any, known: Any) -> str:
-    near = difflib.get_close_matches(str(word), list(map(str, known)), n=1, cutoff=0.5)
+def suggestion(word: Any, known: Any) -> str:
+    """`; did you mean KEY?`, or "" where none of the known words is near."""
+    near = difflib.get_close_matches(str(word), list(map(str, known)), n=1, cutoff=0.55)
     return f"; did you mean {near[0]}?" if near else ""

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from avreview.engine.resolve import NotAvailable, fact
-from avreview.recipe.manifests import Manifest, Manifests, manifests_beside
+from avreview.recipe.manifests import ListsBeside, Manifest, Manifests
 from avreview.recipe.manifests.ids import KINDS, NUMBER
-from avreview.recipe.model import Recipe
 
 _DENSE = 0.3  # of the numbers up to the largest: a list that counts its entries, with some left out
 _FIRST = 10  # a count begins near 0
@@ -39,9 +38,9 @@ class Shared(NamedTuple):
 
 
 @fact
-def split_lists(recipe: Recipe | None, manifests: Manifests | None) -> SplitLists:
+def split_lists(beside: ListsBeside | None, manifests: Manifests | None) -> SplitLists:
     """Raises NotAvailable where nothing lists what the sides hold."""
-    found = manifests or (manifests_beside(recipe) if recipe is not None else None)
+    found = manifests or (beside.manifests() if beside is not None else None)
     if found is None:
         raise NotAvailable("needs the lists of what each split holds; pass --manifest train=FILE --manifest val=FILE")
     missing = [role for role in ("train", "val") if role not in found.sides]

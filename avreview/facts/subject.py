@@ -10,7 +10,7 @@ from avreview.engine.resolve import NotAvailable, WrongKind, fact
 
 if TYPE_CHECKING:
     from avreview.augment.model import Augmented
-    from avreview.recipe.manifests import Manifests
+    from avreview.recipe.manifests import ListsBeside, Manifests
     from avreview.recipe.model import Recipe
 
 _PROGRAMS = ("torchscript", "pt2")  # checkpoints and exports in one
@@ -23,6 +23,7 @@ class Companions(NamedTuple):
     pretrained: Artifact | None = None
     recipe: Recipe | None = None
     manifests: Manifests | None = None
+    lists: ListsBeside | None = None  # what the recipe names itself
     augmented: Augmented | NotAvailable | None = None  # what running the augmentation showed, or why it came to nothing
 
 

@@ -178,14 +178,14 @@ def _aligned(length: int) -> np.ndarray[Any, Any]:
     return room[start : start + length]
 
 
-def open_source(path: str) -> Source:
-    """The file that a person names. A link is followed: the person chose it."""
+def open_source(path: str, wanted: str = "model file") -> Source:
+    """The file that a person names. A link is followed: the person chose it. `wanted` is what to name, for errors."""
     try:
         return Source(path, partial(_regular, partial(os.open, path, _FLAGS)))
     except FileNotFoundError:
         raise ArtifactError(path, "no such file", "check the path") from None
     except _Irregular as error:
-        raise ArtifactError(path, str(error), "name a model file") from None
+        raise ArtifactError(path, str(error), f"name a {wanted}") from None
     except (OSError, ValueError) as error:
         wrong = f"cannot be opened ({_reason(error)})"
         raise ArtifactError(path, wrong, "check the path and its permissions") from None

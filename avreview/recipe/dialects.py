@@ -60,6 +60,8 @@ def open_recipe(path: str) -> Recipe:
     """The recipe in a file, in whatever dialect. Runs nothing of it. Raises ArtifactError."""
     files = RecipeFiles()
     candidate = Candidate(path, files.content(path))
+    if not candidate.content.strip():
+        raise RecipeError(path, None, "is empty", "pass the file with the training settings")
     tried: Sequence[str] = BINARY if candidate.is_binary else CODE if candidate.suffix == ".py" else TEXTS
     for name in tried:
         dialect = importlib.import_module(f"avreview.recipe.{name}")

@@ -31,7 +31,7 @@ class RecipeFiles:
         path = os.path.normpath(path)
         if path not in self.digests and len(self.digests) >= MOST_FILES:
             raise ArtifactError(path, f"is one file more than the {MOST_FILES} a recipe may consist of", "shorten it")
-        source = open_source(path)
+        source = open_source(path, "recipe file")
         if source.size > MOST_BYTES:
             wrong = f"is larger than {MOST_BYTES >> 20} MB, which no recipe is"
             raise ArtifactError(path, wrong, "pass the file with the training settings")

@@ -79,7 +79,12 @@ def _put_review(review: Review, sheet: Sheet, share: int) -> None:
 
 
 def _overview(reviews: Sequence[Review]) -> str:
-    lines = [f"## avreview: {count(len(reviews), 'review')}\n", "| | model | verdict | findings |", "|---|---|---|---|"]
+    what = "model" if all("model" in review.subject for review in reviews) else "reviewed"
+    lines = [
+        f"## avreview: {count(len(reviews), 'review')}\n",
+        f"| | {what} | verdict | findings |",
+        "|---|---|---|---|",
+    ]
     for review in reviews[:_ROWS]:
         name = code(main_path(review), _PATH)
         lines.append(f"| {MARKS[review.verdict]} | {name} | {words(review.verdict)} | {_tally(review)} |")
@@ -90,7 +95,7 @@ def _overview(reviews: Sequence[Review]) -> str:
 
 def _title(review: Review) -> str:
     path = code(main_path(review), _PATH)
-    name = f"{inline(review.title, _NAME)}, {path}" if review.title else path
+    name = f"{inline(review.title, _NAME)}, {path}" if review.title not in ("", main_path(review)) else path
     lines = [f"## {MARKS[review.verdict]} avreview: {words(review.verdict)}: {name}\n", f"{_tally(review)}.\n"]
     lines += [f"- {inline(role, _NAME)}: {_file(facts)}" for role, facts in review.subject.items()]
     return "\n".join(lines) + "\n"

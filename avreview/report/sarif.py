@@ -204,7 +204,8 @@ def _artifacts(reviews: Sequence[Review], repository: Repository) -> list[dict[s
     found: dict[str, dict[str, Any]] = {}
     for review in reviews:
         for role, facts in review.subject.items():
-            own = [{**facts, "role": "analysisTarget" if role == "model" else "referencedOnCommandLine"}]
+            main = role == "model" or "model" not in review.subject
+            own = [{**facts, "role": "analysisTarget" if main else "referencedOnCommandLine"}]
             for file in own + [{**entry, "role": "analysisTarget"} for entry in facts.get("files") or ()]:
                 place = _address(str(file.get("path", "")), repository)
                 found.setdefault(place["uri"], _artifact(file, place))

@@ -13,6 +13,7 @@ from avreview.report.circumstances import write_circumstances
 from avreview.report.depth import write_depth
 from avreview.report.details import write_details
 from avreview.report.page import Page, open_page
+from avreview.report.places import main_path
 from avreview.report.probes import write_probes
 from avreview.report.tables import FOLDED
 from avreview.report.values import count, ranges, show, size, words
@@ -88,6 +89,7 @@ def render(report: Report, page: Page, *, verbose: bool = False, statistics: boo
 
 
 def _write_review(review: Review, page: Page, verbose: bool) -> None:
+    _write_title(review, page)
     _write_subject(review.subject, page, verbose)
     page.blank()
     page.block(
@@ -105,6 +107,13 @@ def _write_review(review: Review, page: Page, verbose: bool) -> None:
         absent = [outcome for outcome in review.rules if outcome.verdict is Verdict.NOT_APPLICABLE]
         _write_reasons("Not applicable", absent, len(review.rules), page, verbose)
     _write_limitations(review.limitations, page, verbose)
+
+
+def _write_title(review: Review, page: Page) -> None:
+    """What the configuration calls the review; nothing where that is its file."""
+    named = [text for text in (review.title, review.role) if text and text != main_path(review)]
+    if named:
+        page.block(page.text(" · ".join(named), "strong", limit=2 * _FACT))
 
 
 def _write_subject(subject: Mapping[str, Mapping[str, Any]], page: Page, verbose: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,46 @@ def deadly():
 def frames():
     return lambda given: given
 frames.avreview_scene = "sequence"
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+def mute(scene):
+    raise Mute
+
+def texts(scene):
+    return {**scene, "gt_boxes": scene["gt_boxes"].astype("S8")}
+
+def in_a_row():
+    return [flip, none, boom]
+
+def leaves(scene):
+    os._exit(0)
+
+def loses(scene):
+    return {key: value for key, value in scene.items() if key not in ("points", "gt_boxes")}
+
+def no_numbers(scene):
+    return {**scene, "lidar2img": np.asarray(scene["lidar2img"]) * np.nan}
+
+def crop(scene):
+    matrices = np.array(scene["lidar2img"])
+    matrices[:, 0] -= 8 * matrices[:, 2]
+    return {**scene, "images": [image[:, 8:] for image in scene["images"]], "lidar2img": matrices}
+
+def lazily(scene, generator):
+    import cv2
+    scene["points"][:, 0] += cv2.drawn()
+    return scene
+
+def camera():
+    return crop
+camera.avreview_scene = {"without": ["points", "gt_boxes", "bev_map", "boxes2d", "masks", "keypoints", "intrinsics"]}
+
+def boxes_alone():
+    return crop
+boxes_alone.avreview_scene = {"without": ["points", "bev_map", "boxes2d", "masks", "keypoints", "intrinsics"]}
 """
 
 
@@ -81,6 +122,8 @@ frames.avreview_scene = "sequence"
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "augmod.py").write_text(MODULE)
     (tmp_path / "augbroken.py").write_text("import numpy as np\nx = np.nothing_of_the_kind\n")
+    (tmp_path / "cv2.py").write_text("import random\ndef setRNGSeed(n): r.seed(n)\ndef drawn(): return r.random()\n"
+                                     "r = random.Random()\n")  # fmt: skip
     (tmp_path / "augsyntax.py").write_text("def f(:\n")
     (tmp_path / "augneeds.py").write_text("import there_is_no_such_library\n")
     monkeypatch.chdir(tmp_path)
@@ -116,6 +159,7 @@ def test_a_factory_and_an_augmentation_itself_are_measured_alike() -> None:
         ("augneeds:f", "there_is_no_such_library.*install what it needs"),
         ("there_is_none:f", "there is no Python module there_is_none"),
         ("not a target", "no file and not of the form"),
+        ("augmod.py", "'augmod.py' is Python; name the factory in it, from its folder: augmod:factory"),
     ],
 )
 def test_a_target_that_cannot_be_had_says_why(target: str, words: str) -> None:
@@ -135,11 +179,15 @@ def test_an_unknown_kind_and_adapter_are_named() -> None:
     ("target", "words"),
     [
         ("augmod:boom", "raised KeyError: 'nothing' (augmod.py, line 26)"),
-        ("augmod:none", "returned nothing (None) instead of a scene (a dict)"),
-        ("augmod:types", "returned a str under 'gt_boxes' that is no array of numbers"),
+        ("augmod:mute", "raised Mute (augmod.py, line 71)"),
+        ("augmod:none", "returned nothing (None) instead of a scene (a dict) (augmod.py, line 32)"),
+        ("augmod:in_a_row", "member 1 of it returned nothing (None) instead of a scene (augmod.py, line 32)"),
+        ("augmod:types", "returned a str under 'gt_boxes' that is no array of numbers (augmod.py, line 35)"),
+        ("augmod:texts", "returned a ndarray under 'gt_boxes' that is no array of numbers (augmod.py, line 73)"),
         (
             "augmod:drops",
-            "returned a scene without points, gt_boxes, images and bev_map, which leaves nothing to measure",
+            "returned a scene without points, gt_boxes, images and bev_map, which leaves nothing to measure "
+            "(augmod.py, line 38)",
         ),
     ],
 )
@@ -169,6 +217,36 @@ def test_a_member_that_kills_the_process_is_told_and_the_others_measured() -> No
     assert "the process that ran the augmentation died by SIGSEGV" in kill.failure
 
 
+def test_a_process_that_ends_says_at_what() -> None:
+    said = measure(request("augmod:leaves")).whole.failure
+    assert said == "the augmentation ended its process while measuring the whole (ended with code 0 and no answer)"
+
+
+def test_what_does_not_come_back_is_said() -> None:
+    found = measure(request("augmod:loses")).whole
+    assert not found.changed
+    assert found.unjudged["centre"] == "the augmentation returned no gt_boxes"
+    assert found.unjudged["time"] == "the augmentation returned no points"
+
+
+def test_a_matrix_of_no_numbers_is_off() -> None:
+    found = measure(request("augmod:no_numbers")).whole
+    assert {(math.isnan(sample.value), sample.words) for sample in found.measures["reprojection"]} == {
+        (True, "lidar2img holds what is no number")
+    }
+    assert "reprojection" not in found.unjudged
+
+
+def test_what_a_pipeline_is_not_given_is_not_asked_for() -> None:
+    found = measure(request("augmod:camera")).whole
+    assert max(sample.value for sample in found.measures["reprojection"]) < 0.5
+    assert not {"in_box", "centre", "dims", "yaw", "velocity", "heading"} & found.unjudged.keys()
+    boxes = measure(request("augmod:boxes_alone")).whole
+    assert boxes.unjudged["centre"] == (
+        "the augmentation is given no points, as its factory or adapter asks (`without`)"
+    )
+
+
 def test_a_sequence_is_told_by_the_factory() -> None:
     found = measure(request("augmod:frames"))
     assert found.kind == "sequence"
@@ -183,6 +261,12 @@ def test_what_is_not_seeded_is_seen() -> None:
     assert worst.value > 0
     assert "seed" in worst.words
     assert "reprojection" in found.unjudged
+
+
+def test_a_library_that_the_first_run_imports_is_seeded() -> None:
+    found = measure(request("augmod:lazily")).whole
+    assert found.failure is None
+    assert {sample.value for sample in found.measures["repeats"]} == {0.0}
 
 
 def test_a_generator_of_its_own_is_named() -> None:

@@ -176,3 +176,12 @@ def test_a_waiver_is_shown_in_the_terminal(project: Path) -> None:
 def test_schemas_are_printed(tmp_path: Path, kind: str) -> None:
     ended = avreview(tmp_path, "schema", kind)
     assert json.loads(ended.stdout) == schema(kind)
+
+
+def test_a_recipe_by_itself_is_no_model_of_the_working_folder(project: Path) -> None:
+    """Its entry has no model, and must not be taken for one of the folder that is named `.`."""
+    (project / "recipe.yaml").write_text("schema: avreview/recipe/1\n")
+    (project / "avreview.yaml").write_text("reviews:\n- {name: training, recipe: recipe.yaml}\n")
+    ended = avreview(project, "check", ".", "--format", "json")
+    report = json.loads(ended.stdout)
+    assert (ended.returncode, report["reviews"], report["unreadable"][0]["path"]) == (2, [], ".")

@@ -54,6 +54,7 @@ LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
         ("a: 1\n---\nb: 2\n", 2, "begins a second document"),
         ("a: [1, 2\nb: 3\n", 2, "is no YAML"),
         ("a: \t- 1\n\t b\n", 1, "is no YAML"),
+        ("a: 1\nb: [x\x1b[31m]\n", 2, "is no YAML"),
         ("[" * 60 + "]" * 60, 1, "is nested more than 50 deep"),
     ],
 )

@@ -121,7 +121,12 @@ def test_extends_adds_to_lists_of_reviews_and_overrides(tmp_path: Path) -> None:
         ("ignore: dead-unitz\n", "1:1", "did you mean dead-units?"),
         ("rules:\n  AV777: {severity: off}\n", "2:3", "no rule is called 'AV777'"),
         ("rules:\n  AV501:\n    thresholds: {max_batches: 3}\n", "3:18", "AV501 has no threshold 'max_batches'"),
+        ("rules:\n  AV106:\n    thresholds: {max_dead: 1}\n", "3:18", "did you mean max_dead_share?"),
         ("overrides:\n- modules: a\n  severity: {AV0x: note}\n", "3:14", "no rule is called 'AV0x'"),
+        ("rule_folders: [avreview.yaml]\n", "1:16", "is no folder; name one that holds rule cards"),
+        ("fail_on: note\nrule_folders: nothing\n", "2:1", "nothing' is no folder"),
+        ("augment: team.data:train\n", "1:1", "asked for on the command line: --augment TARGET"),
+        ("reviews:\n- {recipe: a.yaml, augment: a:b}\n", "2:20", "asked for on the command line: --augment TARGET"),
     ],
 )
 def test_what_names_nothing_is_an_error_at_its_line(tmp_path: Path, text: str, place: str, words: str) -> None:

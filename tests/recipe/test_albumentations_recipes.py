@@ -265,6 +265,22 @@ def test_nonsense_is_no_traceback(tmp_path: Path, options: dict[str, Any]) -> No
     assert recipe.dialect == "albumentations"
 
 
+@pytest.mark.parametrize(
+    ("transforms", "what", "why"),
+    [
+        (5, "transform.transforms", "is no list of transforms"),
+        ([None, "x"], "transform.transforms.0", "is no transform"),
+        (
+            [{"__class_fullname__": "OneOf", "transforms": [7]}],
+            "transform.transforms.0.transforms.0",
+            "is no transform",
+        ),
+    ],
+)
+def test_what_stands_where_transforms_belong_is_listed(tmp_path: Path, transforms: Any, what: str, why: str) -> None:
+    assert (what, why) in [(entry.what, entry.why) for entry in saved(tmp_path, transforms=transforms).unread]
+
+
 def test_a_deep_pipeline_is_one_clear_line(tmp_path: Path) -> None:
     deep: dict[str, Any] = transform("Blur")
     for _ in range(60):

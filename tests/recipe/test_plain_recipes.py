@@ -17,6 +17,7 @@ from yaml_recipes import mutated, opened, refusal, share
 from avreview.cli.main import app
 from avreview.config.schemas import schema
 from avreview.errors import ArtifactError
+from avreview.recipe.dialects import open_recipe
 from avreview.recipe.model import Amount, Does, InputNormalization, Place, Recipe, Setting, Step, Upon
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
@@ -323,3 +324,13 @@ def test_the_recipe_of_the_documentation_is_the_one_beside_it() -> None:
     docs = Path(__file__).parents[2] / "docs"
     shown = (docs / "recipes.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
     assert shown == (docs / "examples" / "recipe" / "recipe.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "recipe.py", "recipe.json"])
+def test_an_empty_file_and_a_folder_say_what_to_pass(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(" \n\n")
+    with pytest.raises(ArtifactError, match="is empty; pass the file with the training settings"):
+        open_recipe(str(path))
+    with pytest.raises(ArtifactError, match="is a folder; name a recipe file"):
+        open_recipe(str(tmp_path))

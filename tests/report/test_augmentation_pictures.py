@@ -367,7 +367,7 @@ def test_terminal_has_a_line_for_each() -> None:
     terminal.write(report_of(given), stream, width=120, color="never")
     text = stream.getvalue()
     assert "✗  A: box yaw 9° (seed 7)" in text
-    assert "?  B: changed nothing: every scene came back as it was" in text
+    assert "?  B: changed nothing: what came back of every scene was as before" in text
     assert "?  C: did not run: it raised ValueError" in text
 
 

@@ -104,6 +104,16 @@ def test_several_reviews_begin_with_a_table_and_end_with_what_could_not_be_read(
     assert text.endswith("avreview 0.1.0, rules `1f3c9a2b1f3c`\n")
 
 
+def test_a_recipe_by_itself_is_named_once() -> None:
+    model = sample.full_report().reviews[0]
+    subject = {"recipe": {"path": "train/recipe.yaml", "sha256": "ab", "format": "plain"}}
+    recipe = model._replace(subject=subject, title="train/recipe.yaml")
+    text = written(Report("0.1.0", "sha256:0", [recipe]))
+    assert text.splitlines()[0].endswith(": `train/recipe.yaml`")
+    assert text.splitlines()[0].count("recipe.yaml") == 1
+    assert "| | reviewed |" in written(Report("0.1.0", "sha256:0", [model, recipe]))
+
+
 def test_a_waived_finding_says_why_and_comes_last() -> None:
     waiver = Waiver("AV301", "neck.*", "measured, harmless", "A. Person", "2027-01-31", "waivers.yaml", 3)
     first, second, *_ = sample.findings()

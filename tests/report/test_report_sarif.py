@@ -212,6 +212,13 @@ def test_files_beside_the_model_have_digests_too() -> None:
     assert hashes == {"m.onnx": "a" * 64, "m.data": "b" * 64}
 
 
+def test_a_recipe_by_itself_is_what_was_analysed() -> None:
+    subject = {"recipe": {"path": "train/recipe.yaml", "sha256": "ab", "format": "plain"}}
+    recipe = sample.full_report().reviews[0]._replace(subject=subject, findings=[])
+    (run,) = logged(Report("0.1.0", "sha256:0", [recipe]))["runs"]
+    assert [file["roles"] for file in run["artifacts"]] == [["analysisTarget"]]
+
+
 def test_more_models_than_github_takes_make_one_run() -> None:
     log = logged(REPORTS["thirty"])
     (run,) = log["runs"]

@@ -211,6 +211,14 @@ def test_several_reviews_end_in_a_table_of_files() -> None:
     assert "1 fail, 1 pass: 2 errors, 1 warning, 2 notes in 2 reviews; 1 file could not be reviewed" in ending
 
 
+def test_a_review_is_called_what_the_configuration_calls_it() -> None:
+    review = sample.full_report().reviews[0]
+    text = terminal(alone(review, title="front \x1b[31mlanes", role="lane head"))
+    assert r"front \x1b[31mlanes · lane head" in text.splitlines()[:4]
+    path = str(review.subject["model"]["path"])
+    assert path not in terminal(alone(review, title=path)).splitlines()
+
+
 def test_what_could_not_be_reviewed_is_in_the_report() -> None:
     assert "the file ends in the middle of a tensor; copy it again" in terminal(sample.two_reviews())
 

@@ -187,7 +187,9 @@ def test_av810_names_what_differs_between_two_runs() -> None:
 
 def test_av810_passes_where_two_runs_agree() -> None:
     assert assess("AV810", one()).passed
-    assert assess("AV810", one(changed=False)).passed  # they were compared all the same
+    still = assess("AV810", one(changed=False))  # what draws nothing shows nothing of its seed
+    assert still.verdict is Verdict.NOT_ASSESSED
+    assert "changed nothing" in (still.reason or "")
 
 
 # AV811
@@ -247,6 +249,13 @@ def test_answer_says_that_nothing_was_put_to_the_test() -> None:
     assert answer_to(8, augmented(one(changed=False))).answer == (
         "Run under 16 seeds on synthetic sequences of driving scenes, every scene came back as it was, so nothing was "
         "put to the test."
+    )
+
+
+def test_answer_does_not_call_unchanged_what_did_not_come_back() -> None:
+    lost = one(changed=False, unjudged={"centre": "the augmentation returned no points"})
+    assert "what came back of every scene was as before, so nothing was put to the test" in (
+        answer_to(8, augmented(lost)).answer
     )
 
 

@@ -451,9 +451,20 @@ def test_the_answer_lists_every_step() -> None:
     }
     assert [row["step"] for row in answer.table] == ["LoadImage", "GlobalRotScaleTrans", "Mystery", "LoadImage"]
     unread, unknown = (words for words in result.limitations if "of the recipe" in words)
-    assert "model.head (configs/petr.py:44); is computed by a call." in unread
+    assert "model.head (configs/petr.py:44): is computed by a call." in unread
     assert "Mystery" in unknown
     assert "was not judged" in unknown
+
+
+def test_what_could_not_be_read_stands_before_its_reason() -> None:
+    missing = [Unread(f"base {number}", "is not there", at(number)) for number in range(1, 6)]
+    others = [Unread(name, f"is {name}", at(9)) for name in ("a", "b", "c", "d")]
+    said = next(words for words in reviewed(recipe(unread=[*others, *missing]), select=["8"]).limitations)
+    assert said == (
+        "9 settings of the recipe could not be read. base 1 (configs/petr.py:1), base 2 (configs/petr.py:2), "
+        "base 3 (configs/petr.py:3), and 2 more: is not there; a (configs/petr.py:9): is a; b (configs/petr.py:9): "
+        "is b; c (configs/petr.py:9): is c; and 1 more for other reasons."
+    )
 
 
 def test_a_recipe_without_a_pipeline_is_not_assessed() -> None:

@@ -167,6 +167,13 @@ def test_answer_names_what_breaks() -> None:
     assert len(answer.table) == 3 * 6
 
 
+def test_answer_leaves_a_wrong_yaw_to_question_8() -> None:
+    answer = answer_to(9, augmented(one(heading=43.0, yaw=43.0)))
+    assert answer.verdict is Verdict.PASS
+    assert "it keeps velocities, times, track ids and poses consistent" in answer.answer
+    assert answer.answer.endswith("Headings differ from velocities, and it is the yaw that is wrong (question 8).")
+
+
 def test_answer_of_images_says_nothing_of_time() -> None:
     answer = answer_to(9, augmented(one(kind="image"), kind="image"))
     assert not answer.table

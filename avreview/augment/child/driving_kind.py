@@ -40,6 +40,7 @@ def measure_driving(task: Task) -> dict[str, Any]:
         tally.changed = tally.changed or difference(moment.given, _judged_keys(moment))[0] > 0
         blamed.append(culprit(moment.seen, moment.sighted, legs, tally.samples, seed))
         worst.consider(moment._replace(legs=legs), tally.samples)
+    tally.withheld(task.without)
     picture = worst.picture([*bev_panels(worst.moment), *image_panels(worst.moment)]) if task.pictures else None
     return tally.as_measured(culprit=most_often(blamed), picture=picture)
 

@@ -31,9 +31,11 @@ from avreview.augment.model import Sample
 from avreview.augment.scene import Scene
 
 ENLARGED = (2, 4)  # how much larger scenes are tried where crops do not fit into the usual ones
+CLOSE = 0.15  # px that the markers of an even warp are off its map, at the size of the original
+MANY = 0.25  # the share of uneven seeds from which on no other one is trusted
 COMPARED = ("iou_2d", "mask", "keypoint")
 OF = {"iou_2d": "boxes2d", "mask": "masks", "keypoint": "keypoints"}
-UNEVEN = "the image was warped unevenly, shuffled or mixed under {} of {} seeds, and such warps are not modelled"
+UNEVEN = "the image was warped unevenly, shuffled, mixed or erased in a grid under {} of {} seeds: that is not modelled"
 UNSTEADY = "two runs under one seed differ, so that nothing can be followed through the images; seed it first"
 UNSEEN = "too little of the image, or too small, is left to measure what was done to it"
 
@@ -68,6 +70,7 @@ def measure_image(task: Task) -> dict[str, Any]:
         for measure in (*COMPARED, "visible"):
             tally.unjudged(measure, UNSTEADY)
         return tally.as_measured(culprit=None, picture=None)
+    seen = _all_uneven(seen)
     turning = any(one.truth.warp is not None and one.truth.warp.turns for one in seen)
     grow = 2.0 ** ((task.steps - 1) / 2) * 1.05 if turning and task.steps > 1 else 1.0
     judged = [_judged(tally, one, grow) for one in seen]
@@ -77,6 +80,23 @@ def measure_image(task: Task) -> dict[str, Any]:
     if task.pictures:
         measured["picture"] = picture_of(judged, tally.samples)
     return measured
+
+
+def _all_uneven(every: list[Seen]) -> list[Seen]:
+    """Where some seeds warp unevenly, so may others, too weakly to show: unless few do and the rest fit closely."""
+    uneven = sum(one.truth.uneven for one in every)
+    if not uneven:
+        return every
+    many = uneven >= MANY * len(every)
+    return [_as_uneven(one) if _warped(one.truth, 0.0 if many else CLOSE) else one for one in every]
+
+
+def _warped(truth: Truth, close: float) -> bool:
+    return truth.warp is not None and truth.warp.off > close * max(1.0, truth.warp.scale)
+
+
+def _as_uneven(seen: Seen) -> Seen:
+    return seen._replace(truth=seen.truth._replace(warp=None, uneven=True))
 
 
 def _stages(task: Task, run: Runner) -> list[Stage]:

@@ -58,7 +58,17 @@ def boxes_of(truth: Truth, out: Scene, grow: float) -> list[Box]:
             given = truth.clipped(raw)
             value = overlap(given, right.nearest(given, truth.slack)) if np.isfinite(raw).all() else 0.0
         found.append(Box(thing, raw, right, value, fits))
-    return found
+    return _without_copies(found)
+
+
+def _without_copies(boxes: list[Box]) -> list[Box]:
+    """One box an object, the best: a border filled by reflection shows objects again, and some libraries box them."""
+    best: dict[int, Box] = {}
+    for box in boxes:
+        other = best.get(box.thing)
+        if other is None or np.nan_to_num(box.overlap, nan=-1) > np.nan_to_num(other.overlap, nan=-1):
+            best[box.thing] = box
+    return list(best.values())
 
 
 def void(box: np.ndarray) -> bool:
@@ -119,16 +129,16 @@ def _stacked(value: Any, size: tuple[int, int]) -> np.ndarray:
 def _mask(truth: Truth, thing: int, mask: np.ndarray) -> Mask:
     """What must be inside is what is seen, what may be is where the map puts the object; an edge of slack is free."""
     top = float(mask.max())
-    inside, soft = mask > top / 2, (mask > 0) & (mask < top)
-    if top <= 0:
-        return Mask(thing, np.zeros(mask.shape, dtype=bool), 0.0, 0.0)
+    inside, soft = mask > max(top, 0) / 2, (mask > 0) & (mask < top)
     placed = truth.inside(thing)
     steps = int(np.ceil(truth.slack))
     missing = _shrunk(truth.seen(thing) & placed, steps) & ~inside
-    extra = inside & ~_grown(placed, steps)
+    extra = inside & ~_grown(placed | truth.seen(thing), steps)  # a mirrored border shows it twice
     hit = float((inside & ~extra).sum() - soft.sum())
     value = max(hit, 0.0) / max(hit + float(missing.sum() + extra.sum() + 2 * soft.sum()), 1.0)
-    return Mask(thing, inside, value if hit > 0 or missing.any() else 1.0, float(soft.sum()) / float((mask > 0).sum()))
+    return Mask(
+        thing, inside, value if hit > 0 or missing.any() else 1.0, float(soft.sum()) / max(float((mask > 0).sum()), 1.0)
+    )
 
 
 def _grown(inside: np.ndarray, steps: int) -> np.ndarray:
@@ -185,8 +195,6 @@ def _keypoints(truth: Truth, given: np.ndarray, expected: np.ndarray) -> list[Ke
     assert truth.warp is not None
     inner = np.array([truth.size[1], truth.size[0]]) - 1 - BEHIND * max(1.0, truth.warp.scale)
     within = ((expected >= BEHIND) & (expected <= inner)).all(axis=1) & ~np.isnan(given).any(axis=1)
-    scale = max(1.0, truth.warp.scale)
-    return [
-        Keypoint(int(at), given[at], expected[at], float(np.hypot(*(given[at] - expected[at]))) / scale)
-        for at in np.flatnonzero(within)
-    ]
+    scale, spread = max(1.0, truth.warp.scale), 2 * truth.warp.off  # what the map itself leaves open
+    apart = np.maximum(np.hypot(*(given - expected).T) - spread, 0) / scale
+    return [Keypoint(int(at), given[at], expected[at], float(apart[at])) for at in np.flatnonzero(within)]

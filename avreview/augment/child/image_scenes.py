@@ -38,6 +38,7 @@ class Marked(NamedTuple):
 
     places: np.ndarray
     images: list[np.ndarray]
+    radius: float  # px
 
 
 def image_scene(seed: int, size: tuple[int, int] | None = None) -> Scene:
@@ -155,7 +156,7 @@ def _marked(image: np.ndarray, many: int, share: float) -> Marked:
     radius = share * spacing
     u, v = (np.linspace(radius + 2, size - 3 - radius, max(int(size / spacing), 3)) for size in (width, height))
     places = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
-    return Marked(places, drawn(image, places, radius))
+    return Marked(places, drawn(image, places, radius), float(radius))
 
 
 @functools.lru_cache(maxsize=SCENES)

@@ -131,7 +131,7 @@ def truth_of(stage: Stage, apply: Images) -> Truth:
     for number in range(len(GRIDS)):
         grid = stage.grid(number)
         seen = sightings(apply(grid.images), len(grid.places))
-        warp = warp_of(grid.places, seen)
+        warp = warp_of(grid.places, seen, grid.radius)
         most = max(most, len(np.unique(seen.marker)))
         if warp is not None or most >= ENOUGH:
             break

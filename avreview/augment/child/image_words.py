@@ -79,7 +79,8 @@ def _mirrored(truth: Truth, what: str, edges: np.ndarray, size: tuple[int, int])
 def _resized(truth: Truth, what: str, edges: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[str, np.ndarray]]:
     own = truth.warp.scale  # type: ignore[union-attr]
     ratio = (truth.size[1] / size[0], truth.size[0] / size[1])
-    for scale in (ratio, (own, own)):
+    across, down = np.linalg.norm(edges[:2, :2], axis=0)
+    for scale in (ratio, (float(across), float(down)), (own, own)):
         if max(abs(scale[0] - 1), abs(scale[1] - 1)) > 0.02:
             resize = np.diag([*scale, 1.0])
             yield f"{what} belong to the image before resizing", np.linalg.inv(resize) @ edges

@@ -64,7 +64,7 @@ def unmeasured(found: Adapted, place: int, failure: str | None) -> dict[str, Any
 def _part(job: Mapping[str, Any], found: Adapted, place: int, seconds: float) -> dict[str, Any]:
     """One part measured, or what it did instead."""
     part = unmeasured(found, place, None)
-    stage(f"measuring {part['name']}")
+    stage(_measuring(found, place))
     task = Task(
         apply=_apply(found, place), fresh=_fresh(job, place), seeds=int(job["seeds"]), seed=int(job["seed"]),
         seconds=seconds, pictures=bool(job["pictures"]), image_size=found.image_size, without=found.without,
@@ -96,7 +96,18 @@ def _apply(found: Adapted, place: int) -> Apply:
 
 
 def _fresh(job: Mapping[str, Any], place: int) -> Callable[[], Apply]:
-    return lambda: _apply(load(job["target"], job["adapter"], job["kind"]), place)
+    """Builds the augmentation anew, and leaves the stage as it was."""
+
+    def fresh() -> Apply:
+        found = load(job["target"], job["adapter"], job["kind"])
+        stage(_measuring(found, place))
+        return _apply(found, place)
+
+    return fresh
+
+
+def _measuring(found: Adapted, place: int) -> str:
+    return f"measuring {unmeasured(found, place, None)['name']}"
 
 
 def _versions() -> dict[str, str]:

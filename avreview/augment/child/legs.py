@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from avreview.augment.child.boxes import body_of, placed
 from avreview.augment.child.driving import World
 from avreview.augment.child.explain_matrices import explain_matrices
 from avreview.augment.child.observed import Observed
-from avreview.augment.child.projection import Cameras, cameras_of, image_motion, matrices_of, project
+from avreview.augment.child.projection import Cameras, cameras_of, image_motion, matrices_of, not_finite, project
 from avreview.augment.child.sighted import Sighted
 from avreview.augment.child.similarity import IDENTITY, Similarity, of_boxes
 from avreview.augment.child.tally import Tally
@@ -40,6 +41,10 @@ def measure_images(seen: Observed, sighted: Sighted, seed: int, tally: Tally) ->
         return nothing
     cameras = cameras_of(seen.out, len(world.places))
     if sighted.why or cameras is None:
+        if not sighted.why and not_finite(seen.out.get("lidar2img")):
+            words = "lidar2img holds what is no number"
+            tally.add("reprojection", Sample(seed, "camera 0", math.nan, 0.0, words))
+            return nothing
         why = sighted.why or f"the augmentation returned no lidar2img of {len(world.places)} cameras"
         tally.unjudged("reprojection", why)
         return nothing

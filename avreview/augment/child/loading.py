@@ -16,7 +16,7 @@ from typing import Any
 from avreview.augment.child.adapters import Adapted, adapt
 from avreview.augment.child.returned import kind_of
 from avreview.augment.child.usercode import said_by
-from avreview.load.wording import quoted
+from avreview.load.wording import one_line, quoted
 from avreview.probes.child.refusal import Refused
 from avreview.stages import stage
 
@@ -27,6 +27,10 @@ _GIVE = "a factory returns the augmentation: something that takes a scene (a dic
 
 def load(target: str, adapter: str | None, kind: str | None) -> Adapted:
     """The augmentation of `pkg.module:factory`, or of an albumentations file. Raises Refused."""
+    if target.endswith(".py"):
+        own = os.path.splitext(os.path.basename(target))[0]
+        said = f"{quoted(target)} is Python; name the factory in it, from its folder:"
+        raise Refused(f"{said} {one_line(own, 80)}:factory")
     if os.path.exists(target):
         return _from_file(target, kind)
     matched = TARGET.fullmatch(target)
@@ -35,11 +39,11 @@ def load(target: str, adapter: str | None, kind: str | None) -> Adapted:
     stage(LOADING)
     module, path = matched.groups()
     value = _attribute(_imported(module), path, target)
-    said = getattr(value, "avreview_scene", None)
+    declared = getattr(value, "avreview_scene", None)
     stage(BUILDING)
     built = _built(value, target)
     try:
-        return adapt(built, adapter, kind, said=said)
+        return adapt(built, adapter, kind, said=declared)
     except (Refused, MemoryError):
         raise
     except Exception as error:
@@ -79,7 +83,7 @@ def _attribute(module: Any, path: str, target: str) -> Any:
     try:
         return operator.attrgetter(path)(module)
     except AttributeError:
-        raise Refused(f"{target}: {module.__name__} has no {quoted(path)}") from None
+        raise Refused(f"the module {module.__name__} has no {quoted(path)}") from None
     except Exception as error:
         raise Refused(f"reading {target} raised {said_by(error)}") from None
 

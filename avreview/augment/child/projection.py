@@ -68,6 +68,11 @@ def matrices_of(out: dict[str, Any], key: str, count: int) -> np.ndarray | None:
     return found if np.isfinite(found).all() else None
 
 
+def not_finite(matrices: Any) -> bool:
+    """Whether there are matrices, and one of them holds an infinity or what is no number."""
+    return matrices is not None and any(not np.isfinite(np.asarray(each, dtype=np.float64)).all() for each in matrices)
+
+
 def _square(matrix: np.ndarray | None, size: int) -> bool:
     return matrix is not None and matrix.shape == (size, size) and bool(np.isfinite(matrix).all())
 

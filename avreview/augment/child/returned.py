@@ -83,7 +83,10 @@ def _listed(key: str, value: Any) -> list[Any]:
 
 def _array(key: str, value: Any, axes: int, columns: int) -> np.ndarray:
     try:
-        found = np.asarray(plain(value), dtype=np.float64)
+        raw = np.asarray(plain(value))
+        if raw.dtype.kind not in "biufO":  # texts that look like numbers are none
+            raise TypeError
+        found = raw.astype(np.float64)
     except (TypeError, ValueError):
         raise BadScene(f"returned {kind_of(value)} under {key!r} that is no array of numbers") from None
     if found.size == 0 and found.ndim <= axes:

@@ -13,8 +13,8 @@ import numpy as np
 
 from avreview.augment.child.adapters import Apply
 from avreview.augment.child.returned import BadScene
-from avreview.augment.child.seeding import seed_everything
-from avreview.augment.child.usercode import said_by
+from avreview.augment.child.seeding import seed_everything, seedable
+from avreview.augment.child.usercode import defined, said_by
 
 
 class Failed(Exception):  # noqa: N818 - what an augmentation did, for the report
@@ -36,14 +36,13 @@ class Runner:
 
     def __call__(self, scene: Any, seed: int) -> Any:
         """What the augmentation makes of a copy of a scene. Raises Failed."""
-        given = copied(scene)
-        seed_everything(seed)
         try:
             with np.errstate(all="ignore"), _limited(self._ends - time.monotonic()):
-                returned = self._apply(given, seed)
+                returned = self._seeded(scene, seed)
             return self._read(returned)
         except BadScene as bad:
-            raise Failed(str(bad)) from None
+            where = defined(self._apply)
+            raise Failed(f"{bad} ({where})" if where else str(bad)) from None
         except MemoryError:
             raise
         except OutOfTime as late:
@@ -53,6 +52,17 @@ class Runner:
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise Failed(f"raised {said_by(error)}") from None
+
+    def _seeded(self, scene: Any, seed: int) -> Any:
+        """One run; another where the first imported a library whose generator could not be seeded before."""
+        known = seedable()
+        returned = self._once(scene, seed)
+        return returned if seedable() == known else self._once(scene, seed)
+
+    def _once(self, scene: Any, seed: int) -> Any:
+        given = copied(scene)
+        seed_everything(seed)
+        return self._apply(given, seed)
 
 
 def copied(value: Any) -> Any:

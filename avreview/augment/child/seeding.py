@@ -27,6 +27,11 @@ def seed_everything(seed: int) -> None:
         cv2.setRNGSeed(seed % 2**31)
 
 
+def seedable() -> frozenset[str]:
+    """Which libraries with a generator of their own were imported so far, and so can be seeded."""
+    return frozenset(name for name in ("torch", "cv2") if name in sys.modules)
+
+
 def randomness_argument(function: Callable[..., Any]) -> str | None:
     """The name of the argument of GENERATORS that a function takes; None where it takes none."""
     try:

@@ -45,6 +45,7 @@ def measure_sequences(task: Task) -> dict[str, Any]:
             worst.consider(moment._replace(legs=legs), tally.samples)
         _over_frames(frames, seed, tally)
         tally.changed = tally.changed or _changed(worlds, frames)
+    tally.withheld(task.without)
     picture = worst.picture([*bev_panels(worst.moment), *image_panels(worst.moment)]) if task.pictures else None
     return tally.as_measured(culprit=most_often(blamed), picture=picture)
 

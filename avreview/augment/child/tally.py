@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from avreview.augment.model import Sample, as_json
@@ -28,6 +29,15 @@ class Tally:
     def unjudged_objects(self, why: str) -> None:
         """An object of which nothing could be told."""
         self._objects[why] = self._objects.get(why, 0) + 1
+
+    def withheld(self, keys: Collection[str]) -> None:
+        """What was not given cannot come back: labels that are not there leave nothing open, and others say so."""
+        for name, why in list(self._reasons.items()):
+            key = next((key for key in keys if why == f"the augmentation returned no {key}"), None)
+            if key == "gt_boxes":
+                del self._reasons[name]
+            elif key is not None:
+                self._reasons[name] = f"the augmentation is given no {key}, as its factory or adapter asks (`without`)"
 
     @property
     def reasons(self) -> dict[str, str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sysconfig
 import traceback
+import types
+from typing import Any
 
 import avreview
 from avreview.load.wording import one_line
@@ -19,13 +23,35 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 
 def said_by(error: BaseException) -> str:
     """`ValueError: no boxes (aug.py, line 12)`: the innermost frame outside libraries, else the innermost at all."""
-    said = one_line(str(error), _LONGEST)
+    said = _text(error)
     if isinstance(error, SyntaxError) and error.filename:
         return (
             f"{type(error).__name__}: {one_line(error.msg, _LONGEST)} ({_short(error.filename)}, line {error.lineno})"
         )
     where = place(error)
     return f"{type(error).__name__}{f': {said}' if said else ''}{f' ({where})' if where else ''}"
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says, whose own words may fail as well."""
+    try:
+        return one_line(str(error), _LONGEST)
+    except Exception:
+        return ""
+
+
+def defined(function: Any) -> str:
+    """Where a function, or what an object is called by, stands: `aug.py, line 3`; empty where that is not told."""
+    try:
+        inner = inspect.unwrap(function)
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+    except Exception:
+        return ""
+    if not isinstance(code, types.CodeType) or os.path.abspath(code.co_filename).startswith(_OURS):
+        return ""
+    return f"{_short(code.co_filename)}, line {code.co_firstlineno}"
 
 
 def place(error: BaseException) -> str:

@@ -17,19 +17,23 @@ Solve = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 LEAST = 4  # markers, one more than an affine map needs: the one left over shows whether it holds
 TRIES = 200  # of RANSAC; with half the sightings wrong, three right ones are drawn all but surely
 WITHIN = 0.75  # px a marker may be off its map, at the size of the original; more where the image was enlarged
-# px that nine of ten markers may be off. Measured: 0.41 in JPEG of quality 5, 0.2 at a quarter of the size without
-# smoothing, 0.05 for a turn; a wave of 0.3 px is 0.34.
-MOSTLY_WITHIN = 0.45
+# px that nine of ten markers may be off. Measured: 0.56 for a small turn to the nearest pixel, 0.41 in JPEG of quality
+# 5, 0.2 at a quarter of the size without smoothing, 0.05 for a smooth turn; a wave of 0.3 px is 0.34.
+MOSTLY_WITHIN = 0.65
 ALIKE = 0.4  # the share of the markers, whole or not, that must lie there
 AGREEING = 0.97  # the share of the whole markers seen that must lie where the map has them
 
 
 class Warp(NamedTuple):
-    """`matrix` maps the original's pixels to the augmented image's; `markers` were seen, `agree` of them lie on it."""
+    """`matrix` maps the original's pixels to the augmented image's.
+
+    Of the `markers` that were seen whole the share `agree` lies on it, nine of ten of these within `off` px.
+    """
 
     matrix: np.ndarray
     markers: int
     agree: float
+    off: float = 0.0
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         """float[..., 2] of the original → of the augmented image."""
@@ -40,7 +44,12 @@ class Warp(NamedTuple):
         """Whether upright boxes do not stay upright: a turn by no quarter, a shear, a change of perspective."""
         linear = np.abs(self.matrix[:2, :2])
         long, short = linear.max(axis=1), linear.min(axis=1)
-        return bool((short > 0.004 * long).any() or np.abs(self.matrix[2, :2]).max() > 1e-7)
+        return bool((short > 0.004 * long).any()) or self.perspective
+
+    @property
+    def perspective(self) -> bool:
+        """Whether scale differs from place to place."""
+        return bool(np.abs(self.matrix[2, :2]).max() > 1e-7)
 
     @property
     def mirrors(self) -> bool:
@@ -62,8 +71,12 @@ def mapped(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:
     return result
 
 
-def warp_of(places: np.ndarray, seen: Sighting) -> Warp | None:
-    """The map on which the sightings of markers at float[K, 2] agree; None where there is none."""
+def warp_of(places: np.ndarray, seen: Sighting, radius: float = 0.0) -> Warp | None:
+    """The map on which the sightings of markers at float[K, 2] agree; None where there is none.
+
+    `radius` is that of the markers as drawn: where most of those seen are smaller than the map makes them, all were
+    cut, perhaps on the same side, and the map is not to be trusted.
+    """
     markers = len(np.unique(seen.marker))
     if markers < LEAST:
         return None
@@ -71,7 +84,11 @@ def warp_of(places: np.ndarray, seen: Sighting) -> Warp | None:
     warp = _warp(source, seen, _affine, 3)
     if (warp is None or warp.agree < AGREEING) and markers > LEAST:
         warp = _warp(source, seen, _homography, 4)
-    return warp if warp is not None and warp.agree >= AGREEING else None
+    if warp is None or warp.agree < AGREEING:
+        return None
+    whole = np.pi * radius**2 * warp.scale**2
+    cut = np.median(seen.area) < whole * (0.85 - 0.6 / np.sqrt(max(whole, 1.0)))
+    return warp if warp.perspective or not cut else None
 
 
 def _warp(source: np.ndarray, seen: Sighting, solve: Solve, size: int) -> Warp | None:
@@ -94,10 +111,9 @@ def _warp(source: np.ndarray, seen: Sighting, solve: Solve, size: int) -> Warp |
     if len(np.unique(seen.marker[near])) < ALIKE * len(np.unique(seen.marker)):
         counted[:] = True
     markers = len(np.unique(seen.marker[counted]))
-    off = np.hypot(*(mapped(matrix, source[near]) - target[near]).T)
-    if np.percentile(off, 90) > MOSTLY_WITHIN * max(1.0, Warp(matrix, 0, 0.0).scale):
-        return None
-    return Warp(matrix, markers, len(np.unique(seen.marker[near])) / markers)
+    off = float(np.percentile(np.hypot(*(mapped(matrix, source[near]) - target[near]).T), 90))
+    warp = Warp(matrix, markers, len(np.unique(seen.marker[near])) / markers, off)
+    return warp if off <= MOSTLY_WITHIN * max(1.0, warp.scale) else None
 
 
 def _whole(matrix: np.ndarray, source: np.ndarray, area: np.ndarray, near: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from avreview.augment.judged import Fault, judged, rules_limits
+from avreview.augment.judged import Fault, faults, judged, rules_limits
 from avreview.augment.model import Augmented
 from avreview.checks.augmentation.violations import found_by, require_judged, require_run, violation, violations
 from avreview.checks.augmentation.wording import sentence, table
@@ -87,4 +87,7 @@ def measured(augmented: Augmented) -> AnswerText:
     rows = table(augmented, _RULES, rules_limits())
     if not any(row.get("measure") for row in rows):
         raise NotAvailable("nothing of velocity or identity was measured")
-    return AnswerText(sentence(augmented, _RULES, rules_limits(), "velocities, times, track ids and poses"), rows)
+    said = sentence(augmented, _RULES, rules_limits(), "velocities, times, track ids and poses", but=_is_yaw)
+    if any(map(_is_yaw, faults(augmented, "AV901", rules_limits()))):
+        said += " Headings differ from velocities, and it is the yaw that is wrong (question 8)."
+    return AnswerText(said, rows)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from avreview.augment.judged import Judged, Limits, faults, judged, names
+from avreview.augment.judged import Fault, Judged, Limits, faults, judged, names
 from avreview.augment.kinds import KINDS, amount
 from avreview.augment.model import Augmented, Measured
 from avreview.checks.words import count, listed, verb
@@ -17,14 +17,21 @@ _SCENES = {"image": "images", "driving": "driving scenes", "sequence": "sequence
 _CULPRITS = 4  # that a sentence names
 
 
-def sentence(augmented: Augmented, rules: Sequence[str], limits: Limits, what: str) -> str:
-    """How many augmentations break `what`, and which; or that none does, and what was left open."""
+def sentence(
+    augmented: Augmented, rules: Sequence[str], limits: Limits, what: str, but: Callable[[Fault], bool] | None = None
+) -> str:
+    """How many augmentations break `what`, and which; or that none does, and what was left open.
+
+    `but` tells the faults that the rules leave to those of another question.
+    """
     if augmented.whole.failure:
         return f"The augmentation could not be measured: {one_line(augmented.whole.failure, _WORDS)}."
     where = f"Run under {count(augmented.seeds, 'seed')} on synthetic {_SCENES.get(augmented.kind, 'scenes')}, "
     broken: dict[str, list[str]] = {}
     for rule in rules:
         for fault in faults(augmented, rule, limits):
+            if but is not None and but(fault):
+                continue
             broken.setdefault(fault.name, []).extend(entry.kind.title for entry in fault.off)
     if broken:
         told = [f"{one_line(name, _NAME)} ({', '.join(dict.fromkeys(off))})" for name, off in broken.items()]
@@ -32,7 +39,9 @@ def sentence(augmented: Augmented, rules: Sequence[str], limits: Limits, what: s
         number = f"{len(broken)}{of} {'augmentation' if len(broken) == 1 and not of else 'augmentations'}"
         said = f"{number} {verb(len(broken), 'break')} {what}: {listed(told, _CULPRITS)}."
     elif not augmented.whole.changed:
-        said = "every scene came back as it was, so nothing was put to the test."
+        lost = any(reason.startswith("the augmentation returned no ") for reason in augmented.whole.unjudged.values())
+        came = "what came back of every scene was as before" if lost else "every scene came back as it was"
+        said = f"{came}, so nothing was put to the test."
     else:
         whole = f"the {count(len(augmented.members), 'augmentation')} together" if augmented.members else "it"
         said = (

@@ -13,6 +13,7 @@ from avreview.facts.recipe_steps import MOST_STEPS, PlacedStep, Walk, walks
 from avreview.load.wording import one_line
 from avreview.recipe.model import Does, Recipe, Setting, Step, Upon
 
+_REASONS = 4  # for which settings could not be read, that are named
 _CHANGING = frozenset(Does) - {
     Does.LOAD, Does.FORMAT, Does.COLLECT, Does.TEST_TIME, Does.PAD, Does.OTHER, Does.NORMALIZE, Does.RANGE_FILTER,
     Does.LABEL_FILTER, Does.SWEEPS,
@@ -110,13 +111,18 @@ def _settings(recipe: Recipe) -> Iterator[dict[str, Scalar]]:
 
 @limitation
 def unread_settings(recipe: Recipe) -> Iterator[str]:
-    """What of the recipe could not be read, by the reason."""
-    reasons = Counter(one_line(entry.why, 100) for entry in recipe.unread)
+    """What of the recipe could not be read: the most frequent reasons, each behind what it is the reason of."""
+    reasons: dict[str, list[str]] = {}
+    for entry in recipe.unread:
+        named = f"{one_line(entry.what, 60)} ({told.place(entry.at)})"
+        reasons.setdefault(one_line(entry.why, 100), []).append(named)
     if reasons:
-        named = [f"{one_line(entry.what, 60)} ({told.place(entry.at)})" for entry in recipe.unread]
+        frequent = sorted(reasons.items(), key=lambda reason: -len(reason[1]))
+        said = [f"{listed(names, 3)}: {why}" for why, names in frequent[:_REASONS]]
+        rest = sum(len(names) for _, names in frequent[_REASONS:])
         yield (
-            f"{count(len(recipe.unread), 'setting')} of the recipe could not be read: {listed(named, 4)}; "
-            f"{listed((f'{why} ({number})' if number > 1 else why for why, number in reasons.most_common()), 3)}."
+            f"{count(len(recipe.unread), 'setting')} of the recipe could not be read. {'; '.join(said)}"
+            f"{f'; and {rest} more for other reasons' if rest else ''}."
         )
 
 

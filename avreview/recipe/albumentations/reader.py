@@ -73,7 +73,7 @@ class _Found:
         self._labels(node)
         steps = Steps(LIBRARY, frozenset(upon for name, upon in _PARAMS.items() if node.get(name) is None))
         steps.add(call_of(node))
-        self.unread += steps.unread
+        self.unread += [*steps.unread, *_not_members(node)]
         self.pipelines.append(Pipeline(role, steps.found, node.at))
         self.normalization += normalizations(steps.found)
 
@@ -110,6 +110,21 @@ def call_of(node: Placed) -> Call:
     name = written.rpartition(".")[2]
     options = {**DEFAULTS.get(name, {}), **options}
     return Call(name, node.at, options, [call_of(child) for child in held if child.is_mapping])
+
+
+def _not_members(node: Placed) -> Iterator[Unread]:
+    """What stands where transforms belong, and is none."""
+    children = node.get("transforms")
+    if children is None:
+        return
+    if not children.is_list:
+        yield Unread(children.name, "is no list of transforms", children.at)
+        return
+    for child in children.value:
+        if child.is_mapping:
+            yield from _not_members(child)
+        else:
+            yield Unread(child.name, "is no transform", child.at)
 
 
 def normalizations(steps: list[Step]) -> Iterator[InputNormalization]:

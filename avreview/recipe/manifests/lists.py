@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,7 @@ from avreview.errors import ArtifactError
 from avreview.load.source import Source, open_beside, open_source
 
 if TYPE_CHECKING:
-    from avreview.recipe.model import Recipe
+    from avreview.recipe.model import Recipe, Split
 
 _LONGEST_ID = 400
 _MOST_LISTS = 16  # that a recipe names
@@ -53,21 +53,40 @@ def open_manifests(named: Sequence[tuple[str, str]]) -> Manifests:
     """Opens lists by role and path. Raises ArtifactError."""
     sides: dict[str, list[Manifest]] = {}
     for role, path in named:
-        sides.setdefault(role, []).append(_opened(role, open_source(path)))
+        sides.setdefault(role, []).append(_opened(role, open_source(path, "file that lists a split")))
     return Manifests(sides)
 
 
-def manifests_beside(recipe: Recipe) -> Manifests | None:
-    """The lists that a recipe names, as far as they lie in its own folder and can be read; None where none does.
+class ListsBeside:
+    """The lists that a recipe names, as far as they lie in its own folder and can be read: opened when asked for.
 
-    Nobody asked for these files by name, so whatever is wrong with one only means that it is not compared.
+    Nobody asked for these files by name, so whatever is wrong with one only means that it is not compared. `read` are
+    those that were opened, for the report to name; `unread` the paths of the others.
     """
-    sides: dict[str, list[Manifest]] = {}
-    for split in recipe.splits[:_MOST_LISTS] if recipe.inside is None else ():
-        with contextlib.suppress(ArtifactError):
-            source = open_beside(recipe.path, split.file, "list of a split")
-            sides.setdefault(split.role, []).append(_opened(split.role, source))
-    return Manifests(sides) if sides else None
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._asked = False
+        self.read: list[Manifest] = []
+        self.unread: list[str] = []
+
+    def manifests(self) -> Manifests | None:
+        """The lists by role; None where there is none."""
+        if not self._asked:
+            self._asked = True
+            for split in self._recipe.splits[:_MOST_LISTS] if self._recipe.inside is None else ():
+                self._open(split)
+        sides: dict[str, list[Manifest]] = {}
+        for manifest in self.read:
+            sides.setdefault(manifest.role, []).append(manifest)
+        return Manifests(sides) if sides else None
+
+    def _open(self, split: Split) -> None:
+        try:
+            source = open_beside(self._recipe.path, split.file, "list of a split")
+            self.read.append(_opened(split.role, source))
+        except ArtifactError:
+            self.unread.append(os.path.join(os.path.dirname(self._recipe.path), split.file))
 
 
 def _opened(role: str, source: Source) -> Manifest:

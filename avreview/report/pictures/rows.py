@@ -83,7 +83,7 @@ def ending(entry: Mapping[str, Any]) -> str:
     ends = {
         "failed": str(entry.get("failure", "")),
         "not-judged": "nothing of it could be judged",
-        "unchanged": "every scene came back as it was",
+        "unchanged": "what came back of every scene was as before",
     }
     return ends.get(str(entry.get("state")), "all that was measured agrees")
 

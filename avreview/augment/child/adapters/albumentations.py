@@ -235,7 +235,12 @@ def _boxes_given(scene: Any, fields: Fields, size: Sequence[int]) -> dict[str, A
 
 def _points_given(scene: Any, fields: Fields) -> dict[str, Any]:
     places = np.asarray(scene["keypoints"], dtype=np.float32)
-    columns: dict[str, np.ndarray] = {"u": places[:, 0], "v": places[:, 1], "0": np.zeros(len(places)), "1": np.ones(len(places))}
+    columns: dict[str, np.ndarray] = {
+        "u": places[:, 0],
+        "v": places[:, 1],
+        "0": np.zeros(len(places)),
+        "1": np.ones(len(places)),
+    }
     found = np.stack([columns[name] for name in KEYPOINTS[fields.form]], axis=1).astype(np.float32)
     numbers = np.arange(len(places))
     if not fields.labels:
@@ -288,7 +293,9 @@ def _points_back(result: Mapping[str, Any], fields: Fields, count: int) -> np.nd
     numbers = np.asarray(result[fields.labels[0]] if fields.labels else rows[:, len(form)], dtype=np.float64).reshape(
         -1
     )
+    many = np.bincount(np.clip(np.nan_to_num(numbers), 0, count).astype(int), minlength=count + 1)
     known = (numbers >= 0) & (numbers < count)
+    known &= many[np.where(known, numbers, count).astype(int)] == 1  # a reflected border may repeat a keypoint
     places[numbers[known].astype(int)] = rows[known][:, [form.index("u"), form.index("v")]]
     return places
 

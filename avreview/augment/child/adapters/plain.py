@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from avreview.augment.child.adapters import Adapted, Apply
+from avreview.augment.child.returned import BadScene
 from avreview.augment.child.seeding import generator_for, randomness_argument, seed_everything
+from avreview.augment.child.usercode import defined
 from avreview.probes.child.refusal import Refused
 
 _TAKEN = (
@@ -78,6 +80,7 @@ def calling(function: Callable[..., Any]) -> Apply:
             return function(scene)
         return function(scene, **{argument: generator_for(argument, seed)})
 
+    apply.__wrapped__ = function  # type: ignore[attr-defined]  # where a fault of what it returns is looked for
     return apply
 
 
@@ -99,6 +102,10 @@ def in_a_row(steps: Sequence[Apply]) -> Apply:
     def apply(scene: Any, seed: int) -> Any:
         for place, step in enumerate(steps):
             scene = step(scene, seed + 7919 * place)
+            if scene is None:
+                where = defined(step)
+                at = f" ({where})" if where else ""
+                raise BadScene(f"member {place} of it returned nothing (None) instead of a scene{at}")
         return scene
 
     return apply
