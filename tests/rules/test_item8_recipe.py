@@ -395,6 +395,7 @@ def rotated(low: float, high: float, unit: str, *upon: Upon) -> Step:
         (rotated(-0.3925, 0.3925, "degree"), "looks like radians: rotation ±0.3925°"),
         (rotated(-0.785, 0.785, "degree", Upon.IMAGE), "looks like radians"),
         (rotated(-90, 90, "degree", Upon.IMAGE), "tilts camera images"),
+        (rotated(-2250, 2250, "degree"), "turns further than a full turn: rotation ±2250°"),
     ],
 )
 def test_av808_a_rotation_in_the_wrong_unit(wrong: Step, words: str) -> None:
@@ -410,6 +411,7 @@ def test_av808_a_rotation_in_the_wrong_unit(wrong: Step, words: str) -> None:
         rotated(-22.5, 22.5, "degree"),
         rotated(-0.3925, 0.3925, "rad"),
         rotated(-3.1416, 3.1416, "rad"),
+        rotated(-360, 360, "degree"),
         rotated(-5.4, 5.4, "degree", Upon.IMAGE),
         rotated(-0.373, 0.373, "degree", Upon.IMAGE),  # what a search over hyperparameters of yolov5 found
     ],

@@ -80,6 +80,10 @@ def _resized(truth: Truth, what: str, edges: np.ndarray, size: tuple[int, int]) 
     own = truth.warp.scale  # type: ignore[union-attr]
     ratio = (truth.size[1] / size[0], truth.size[0] / size[1])
     across, down = np.linalg.norm(edges[:2, :2], axis=0)
+    taller = (truth.size[1] / across) / (truth.size[0] / down)  # of what the image shows, as in the original
+    if abs(taller - 1) > 0.02:
+        words = f"{what} were resized with width and height exchanged"
+        yield words, np.diag([taller, 1 / taller, 1.0]) @ edges
     for scale in (ratio, (float(across), float(down)), (own, own)):
         if max(abs(scale[0] - 1), abs(scale[1] - 1)) > 0.02:
             resize = np.diag([*scale, 1.0])

@@ -53,12 +53,12 @@ class Warp(NamedTuple):
 
     @property
     def mirrors(self) -> bool:
-        return bool(np.linalg.det(self.matrix[:2, :2]) < 0)
+        return bool(np.linalg.det(self.matrix) < 0)
 
     @property
     def scale(self) -> float:
-        """Of lengths, the root of the scale of areas."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix[:2, :2]))))
+        """Of lengths, the root of the scale of areas; of a homography in the middle of the markers."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
 
 
 def mapped(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -153,7 +153,10 @@ def _most_agreed(source: np.ndarray, target: np.ndarray, size: int) -> np.ndarra
 
 def _near(matrices: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """bool[M, S]: which pairs each of the maps brings together."""
-    scale = np.sqrt(np.abs(np.linalg.det(matrices[:, :2, :2])))
+    depth = matrices[:, 2] @ np.append(source.mean(axis=0), 1.0)
+    with np.errstate(all="ignore"):
+        scale = np.sqrt(np.abs(np.linalg.det(matrices) / depth**3))
+    scale = np.where(np.isfinite(scale) & (depth > 0), scale, 0.0)
     full = np.concatenate([source, np.ones((len(source), 1))], axis=1) @ matrices.transpose(0, 2, 1)
     with np.errstate(all="ignore"):
         off = np.linalg.norm(full[..., :2] / np.where(full[..., 2:] > 1e-6, full[..., 2:], np.nan) - target, axis=2)
@@ -190,8 +193,7 @@ def _homography(source: np.ndarray, target: np.ndarray) -> np.ndarray | None:
     if values[1] < 1e-12 * values[8]:
         return None
     matrix = np.linalg.inv(to_target) @ vectors[:, 0].reshape(3, 3) @ to_source
-    matrix /= matrix[2] @ [*source.mean(axis=0), 1.0]  # the middle lies in front of the horizon
-    matrix /= matrix[2, 2] if matrix[2, 2] > 1e-9 else 1.0
+    matrix /= matrix[2] @ [*source.mean(axis=0), 1.0]  # 1 in the middle, which lies in front of the horizon
     return matrix if abs(np.linalg.det(matrix)) > 1e-9 else None
 
 

@@ -54,6 +54,8 @@ def _wrong_rotation(placed: PlacedStep, rotation: Amount, limits: Thresholds) ->
     if rotation.unit == "rad":
         if rotation.extent > limits.max_radians:
             return "is given radians, and the value looks like degrees", f"at most {limits.max_radians:g} rad"
+    elif rotation.unit == "degree" and math.radians(rotation.extent) > limits.max_radians:
+        return "turns further than a full turn", f"at most {math.degrees(limits.max_radians):.0f} degree"
     elif rotation.unit == "degree" and rotation.extent < limits.min_degrees and _looks_like_radians(placed, rotation):
         return "is given degrees, and the value looks like radians", f"0, or at least {limits.min_degrees:g} degree"
     if Upon.IMAGE in placed.step.upon and not _is_scene(placed):
