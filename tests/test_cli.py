@@ -653,3 +653,11 @@ def test_no_command_imports_what_it_does_not_use(words: Sequence[Word], unwanted
     imported = set(ended.stderr.split())
     assert "avreview" in imported
     assert not imported & unwanted
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("check", "model folders to review"), ("augment", "imported and called"), ("verify", "in its YAML or JSON form")],
+)
+def test_the_help_of_a_command_says_what_its_arguments_are(avreview: Run, command: str, words: str) -> None:
+    assert words in " ".join(avreview(command, "--help").out.split())

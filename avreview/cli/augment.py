@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from avreview.cli.check import FailOn, _bytes, _code
+from avreview.cli.check import exit_code
+from avreview.cli.options import Config, ExitZero, Fails, Ignore, Isolated, Outputs, Quiet, Select, Verbose, size
 from avreview.cli.output import complain, words
 from avreview.cli.reports import Format, planned_outputs, write_reports
 from avreview.cli.settings import over, stated_settings
@@ -56,7 +57,7 @@ def augment(
     ] = 300.0,
     memory: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="The most memory that it may take. [default: 8GiB]", metavar="SIZE", parser=_bytes),
+        typer.Option(help="The most memory that it may take. [default: 8GiB]", metavar="SIZE", parser=size),
     ] = None,
     pictures: Annotated[
         Optional[Path],  # noqa: UP045
@@ -66,45 +67,19 @@ def augment(
             file_okay=False,
         ),
     ] = None,
-    select: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Rules to run: id, prefix, name or item. Repeat it, or use commas.", metavar="RULE"),
-    ] = None,
-    ignore: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Rules to leave out, named in the same ways.", metavar="RULE"),
-    ] = None,
-    fail_on: Annotated[
-        Optional[FailOn],  # noqa: UP045
-        typer.Option(help="The severity from which a finding fails the review (exit code 1). [default: error]"),
-    ] = None,
-    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="End with 0 in spite of findings.")] = False,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The configuration; without it the nearest one.", metavar="FILE"),
-    ] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration, use no rule packs.")] = False,
+    select: Select = None,
+    ignore: Ignore = None,
+    fail_on: Fails = None,
+    exit_zero: ExitZero = False,
+    config: Config = None,
+    isolated: Isolated = False,
     format: Annotated[
         Optional[Format],  # noqa: UP045
         typer.Option("--format", "-f", help="How the report is written. [default: terminal, or by the file's suffix]"),
     ] = None,
-    output: Annotated[
-        Optional[list[Path]],  # noqa: UP045
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write the report to a file, in its suffix's format; repeat it for several. - is standard output.",
-            metavar="FILE",
-            dir_okay=False,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Unfold long lists, tables and everything not assessed.")
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="On a terminal, only findings that fail the review, and the closing line."),
-    ] = False,
+    output: Outputs = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run an augmentation on synthetic scenes and measure it.
 
@@ -138,7 +113,7 @@ def augment(
     if pictures is not None:
         _draw(measurement.result(), pictures)
     write_reports(report, outputs, None, verbose=verbose, quiet=quiet, statistics=False)
-    raise typer.Exit(_code(report, exit_zero))
+    raise typer.Exit(exit_code(report, exit_zero))
 
 
 def _draw(result: Augmented | NotAvailable, folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from avreview.cli.options import Config, Isolated
 from avreview.cli.output import complain, destination
 from avreview.cli.reports import refuse_configuration
 from avreview.cli.settings import planned_reviews, stated_settings
@@ -19,11 +20,8 @@ def baseline(
         Optional[list[Path]],  # noqa: UP045 - Typer reads it at run time on Python 3.10 as well
         typer.Argument(help="Models to review; without any, those of avreview.yaml.", metavar="[MODEL...]"),
     ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The configuration; without it the nearest one.", metavar="FILE"),
-    ] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration.")] = False,
+    config: Config = None,
+    isolated: Isolated = False,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -10,11 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from typer.core import TyperCommand
 
+from avreview.cli.options import (
+    Config,
+    ExitZero,
+    Fails,
+    Ignore,
+    Isolated,
+    Memory,
+    Outputs,
+    Profile,
+    Quiet,
+    Select,
+    Sensor,
+    Verbose,
+    size,
+)
 from avreview.cli.output import complain, words
 from avreview.cli.reports import Format, check_attest, planned_outputs, refuse_inputs, write_reports
 from avreview.cli.settings import limited, over, planned_reviews, stated_settings, write_settings
 from avreview.errors import UsageError
-from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
     from avreview.augment.model import Measurement
@@ -22,32 +35,6 @@ if TYPE_CHECKING:
     from avreview.config.settings import Planned, Settings
     from avreview.engine.review import Report
     from avreview.probes.request import ProbeRequest
-
-
-class FailOn(str, enum.Enum):
-    """From which severity on a finding fails the review."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-class Modality(str, enum.Enum):
-    """The sensor behind the model's inputs."""
-
-    CAMERA = "camera"
-    LIDAR = "lidar"
-    RADAR = "radar"
-    DEPTH = "depth"
-    OCCUPANCY = "occupancy"
-
-
-def _bytes(text: str) -> int:
-    """`2GB` as a number of bytes."""
-    try:
-        return byte_size(text)
-    except UsageError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 class CheckCommand(TyperCommand):
@@ -114,52 +101,22 @@ def check(
         Optional[str],  # noqa: UP045
         typer.Option(help="Which weights to review where a checkpoint holds several: model, ema, ...", metavar="SET"),
     ] = None,
-    select: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Rules to run: id, prefix, name or item. Repeat it, or use commas.", metavar="RULE"),
-    ] = None,
-    ignore: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Rules to leave out, named in the same ways.", metavar="RULE"),
-    ] = None,
-    fail_on: Annotated[
-        Optional[FailOn],  # noqa: UP045
-        typer.Option(help="The severity from which a finding fails the review (exit code 1). [default: error]"),
-    ] = None,
-    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="End with 0 in spite of findings.")] = False,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            help="The configuration; without it the nearest avreview.yaml, or pyproject.toml with [tool.avreview].",
-            metavar="FILE",
-        ),
-    ] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration, use no rule packs.")] = False,
-    profile: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="What settings start from: default, strict or audit.", metavar="NAME"),
-    ] = None,
+    select: Select = None,
+    ignore: Ignore = None,
+    fail_on: Fails = None,
+    exit_zero: ExitZero = False,
+    config: Config = None,
+    isolated: Isolated = False,
+    profile: Profile = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print the settings that would hold, and review nothing.")
     ] = False,
-    modality: Annotated[
-        Optional[Modality],  # noqa: UP045
-        typer.Option(help="The sensor behind the inputs, where their names do not tell."),
-    ] = None,
+    modality: Sensor = None,
     format: Annotated[
         Optional[Format],  # noqa: UP045
         typer.Option("--format", "-f", help="How the report is written. [default: terminal, or by the file's suffix]"),
     ] = None,
-    output: Annotated[
-        Optional[list[Path]],  # noqa: UP045
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write the report to a file, in its suffix's format; repeat it for several. - is standard output.",
-            metavar="FILE",
-            dir_okay=False,
-        ),
-    ] = None,
+    output: Outputs = None,
     probe: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -190,18 +147,13 @@ def check(
     ] = None,
     probe_memory: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="The most memory that each probe may take. [default: 8GiB]", metavar="SIZE", parser=_bytes),
+        typer.Option(help="The most memory that each probe may take. [default: 8GiB]", metavar="SIZE", parser=size),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="What made-up inputs are drawn from. [default: 0]", metavar="INTEGER", min=0, max=2**32 - 1),
     ] = None,
-    memory: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            help="The most memory that reading one file may take. [default: 1GiB]", metavar="SIZE", parser=_bytes
-        ),
-    ] = None,
+    memory: Memory = None,
     cache: Annotated[
         bool,
         typer.Option("--cache/--no-cache", help="Take the review of an unchanged model from an earlier run."),
@@ -217,13 +169,8 @@ def check(
             dir_okay=False,
         ),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Unfold long lists, tables and everything not assessed.")
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="On a terminal, only findings that fail the review, and the closing line."),
-    ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     statistics: Annotated[
         bool, typer.Option("--statistics", help="On a terminal, add counts by rule over all reviews.")
     ] = False,
@@ -273,7 +220,7 @@ def check(
             complain(reason)
         refuse_inputs(read_paths(report), outputs, attest)
         write_reports(report, outputs, attest, verbose=verbose, quiet=quiet, statistics=statistics)
-        return _code(report, exit_zero), settings, planned, report
+        return exit_code(report, exit_zero), settings, planned, report
 
     if watch:
         from avreview.cli.watch import Round, watch_files
@@ -312,7 +259,7 @@ def _kept(wanted: bool) -> KeptReviews | None:
     return open_cache()
 
 
-def _code(report: Report, exit_zero: bool) -> int:
+def exit_code(report: Report, exit_zero: bool) -> int:
     """The exit code: 2 or 1 where something was unreadable or found."""
     from avreview.engine.review import Verdict
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Optional, TextIO
 
 import typer
 
-from avreview.cli.check import FailOn, Modality
+from avreview.cli.options import Config, FailOn, Ignore, Isolated, Memory, Profile, Select, Sensor
 from avreview.cli.output import complain, destination, words, write_files
 from avreview.cli.settings import over, planned_reviews, stated_settings
 from avreview.errors import UsageError
-from avreview.sizes import byte_size
 
 if TYPE_CHECKING:
     from avreview.compare.result import Diff
@@ -32,14 +31,6 @@ _STANDARD_OUTPUT = Path("-")
 _Output = tuple[Format, Path | None]
 
 
-def _size(text: str) -> int:
-    """`2GB` as a number of bytes."""
-    try:
-        return byte_size(text)
-    except UsageError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 def diff(
     old: Annotated[Path, typer.Argument(help="The version before: an ONNX export, a checkpoint, or a report.")],
     new: Annotated[Path, typer.Argument(help="The version now, of the same kind.")],
@@ -47,31 +38,16 @@ def diff(
         Optional[str],  # noqa: UP045 - Typer reads it at run time on Python 3.10 as well
         typer.Option(help="Which weights to compare where checkpoints hold several: model, ema, ...", metavar="SET"),
     ] = None,
-    select: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Rules to run: id, prefix, name or item. Repeat it, or use commas.", metavar="RULE"),
-    ] = None,
-    ignore: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Rules to leave out, named in the same ways.", metavar="RULE"),
-    ] = None,
+    select: Select = None,
+    ignore: Ignore = None,
     fail_on: Annotated[
         Optional[FailOn],  # noqa: UP045
         typer.Option(help="The severity from which a new finding fails (exit code 1). [default: error]"),
     ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The configuration; without it the nearest one.", metavar="FILE"),
-    ] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration.")] = False,
-    profile: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="What settings start from: default, strict or audit.", metavar="NAME"),
-    ] = None,
-    modality: Annotated[
-        Optional[Modality],  # noqa: UP045
-        typer.Option(help="The sensor behind the inputs, where their names do not tell."),
-    ] = None,
+    config: Config = None,
+    isolated: Isolated = False,
+    profile: Profile = None,
+    modality: Sensor = None,
     format: Annotated[
         Optional[Format],  # noqa: UP045
         typer.Option("--format", "-f", help="How it is written. [default: terminal, or by the file's suffix]"),
@@ -87,12 +63,7 @@ def diff(
             dir_okay=False,
         ),
     ] = None,
-    memory: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            help="The most memory that reading one file may take. [default: 1GiB]", metavar="SIZE", parser=_size
-        ),
-    ] = None,
+    memory: Memory = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every change and every finding.")] = False,
 ) -> None:
     """Say what changed between two exports, checkpoints or reports.
