@@ -29,7 +29,8 @@ class Watching:
         self.out, self.err = folder / "out.txt", folder / "err.txt"
         command = [sys.executable, "-m", "avreview", "check", *words, "--watch"]
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
-            self.process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err)
+            # What a shell runs in the background ignores SIGINT, and so would all that is started from there.
+            self.process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err, preexec_fn=_heeds_interrupts)
 
     def rounds(self) -> int:
         return self.err.read_text().count("; Ctrl-C ends\n")
@@ -45,6 +46,10 @@ class Watching:
     def end(self) -> int:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(PATIENCE)
+
+
+def _heeds_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 Watch = Callable[..., Watching]
