@@ -145,11 +145,12 @@ class Measurement:
 
     @property
     def trouble(self) -> str | None:
-        """Why it, or a part of it, came to nothing: one line; None where all of it was measured."""
+        """Why it came to nothing, in one line; None where it ran.
+
+        A member that does not run by itself, for it needs what another leaves behind, is no trouble: the whole ran.
+        """
         result = self.result()
-        if isinstance(result, NotAvailable):
-            return str(result)
-        return next((part.failure for part in result.all if part.failure is not None), None)
+        return str(result) if isinstance(result, NotAvailable) else result.whole.failure
 
 
 def as_json(measured: Any) -> Any:
