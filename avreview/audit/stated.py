@@ -7,20 +7,15 @@ is needed is kept, so that tens of megabytes take little memory.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from avreview.config.document import ConfigError, Document, Mark, Place, parse_document
+from avreview.config.document import ConfigError, Place
+from avreview.config.report_files import read_report_file
 from avreview.config.validation import validate
-from avreview.load.source import open_source
-from avreview.load.wording import quoted
 
-MOST_JSON = 128 << 20  # bytes
-MOST_YAML = 48 << 20  # bytes: its parser is ten times slower
 _HEX = r"\A[0-9a-f]{64}\Z"
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _KEPT = ("schema", "tool", "date", "configuration", "unreadable")
@@ -113,11 +108,11 @@ class Stated(NamedTuple):
 def read_report(path: str | os.PathLike[str]) -> Stated:
     """What the report in a YAML or JSON file says. Raises ArtifactError or ConfigError for what is none."""
     name = os.fspath(path)
-    source = open_source(name)
-    if source.size > MOST_JSON:
-        raise ConfigError(name, None, f"is larger than {MOST_JSON >> 20} MB, which no report is")
-    raw = source.read(0, source.size)
-    document = _document(name, raw)
+    raw, document = read_report_file(
+        path, keep=_is_kept, scalar=_scalar, large_yaml="a report of that size can be verified in its JSON form"
+    )
+    if not isinstance(document.data, dict):
+        raise ConfigError(name, None, "is no report of avreview's; name its YAML or JSON form")
     validate(document, _SCHEMA)
     data = document.data
     tool = data["tool"]
@@ -137,46 +132,6 @@ def read_report(path: str | os.PathLike[str]) -> Stated:
         tuple(dict.fromkeys(_folders(data))),
         tuple(entry["path"] for entry in data.get("unreadable", ())),
     )
-
-
-def _document(name: str, raw: bytes) -> Document:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(name, Mark(raw.count(b"\n", 0, error.start) + 1, 1), "is not UTF-8") from None
-    if text.lstrip()[:1] == "{":
-        return Document(Path(name), _json(name, text), {})
-    if len(raw) > MOST_YAML:
-        wrong = f"is larger than {MOST_YAML >> 20} MB; a report of that size can be verified in its JSON form"
-        raise ConfigError(name, None, wrong)
-    document = parse_document(name, text, keep=_is_kept, scalar=_scalar)
-    if not isinstance(document.data, dict):
-        raise ConfigError(name, None, "is no report of avreview's; name its YAML or JSON form")
-    return document
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        raise ConfigError(name, Mark(error.lineno, error.colno), f"is no JSON ({error.msg})") from None
-    except RecursionError:
-        raise ConfigError(name, None, "is nested too deep") from None
-    except ValueError as error:
-        raise ConfigError(name, None, f"is no JSON ({error})") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {quoted(twice)} stands twice in one place")
-    return found
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
 
 
 def _is_kept(place: Place) -> bool:

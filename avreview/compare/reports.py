@@ -7,21 +7,17 @@ is kept.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from avreview.config.document import ConfigError, Document, Mark, Place, parse_document
+from avreview.config.document import Place
+from avreview.config.report_files import read_report_file
 from avreview.config.validation import validate
 from avreview.engine.review import Answer, Finding, Location, Review, RuleOutcome, Severity, Verdict, Waiver
-from avreview.load.source import Source, open_source
-from avreview.load.wording import one_line, quoted
+from avreview.load.source import open_source
 
-MOST_JSON = 128 << 20  # bytes
-MOST_YAML = 48 << 20  # bytes: its parser is ten times slower
 _MARK = b"avreview/report/"
 _HEAD = 1 << 16  # bytes at either end in which a report names its schema
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -107,58 +103,14 @@ def is_report(path: str | os.PathLike[str]) -> bool:
 def read_report(path: str | os.PathLike[str]) -> ReadReport:
     """The reviews in a report, YAML or JSON. Raises ConfigError, with line and column where there is one."""
     name = os.fspath(path)
-    source = open_source(name)
-    raw = _bytes(name, source)
-    document = _document(name, raw)
+    raw, document = read_report_file(
+        path, keep=_is_kept, scalar=_scalar, large_yaml="compare the reports in their JSON form"
+    )
     validate(document, _SCHEMA)
     data = document.data
     unreadable = [(entry["path"], entry["reason"]) for entry in data.get("unreadable") or ()]
     reviews = [_review(entry) for entry in data["reviews"]]
     return ReadReport(name, hashlib.sha256(raw).hexdigest(), len(raw), reviews, unreadable)
-
-
-def _bytes(name: str, source: Source) -> bytes:
-    if source.size > MOST_JSON:
-        raise ConfigError(name, None, f"is larger than {MOST_JSON >> 20} MB, which no report is")
-    return bytes(source.read(0, source.size))
-
-
-def _document(name: str, raw: bytes) -> Document:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(name, Mark(raw.count(b"\n", 0, error.start) + 1, 1), "is not UTF-8") from None
-    if text.lstrip()[:1] == "{":
-        return Document(Path(name), _json(name, text), {})
-    if len(raw) > MOST_YAML:
-        raise ConfigError(name, None, f"is larger than {MOST_YAML >> 20} MB; compare the reports in their JSON form")
-    return parse_document(name, text, keep=_is_kept, scalar=_scalar)
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        raise ConfigError(name, Mark(error.lineno, error.colno), f"is no JSON ({error.msg})") from None
-    except RecursionError:
-        raise ConfigError(name, None, "is nested too deep") from None
-    except ValueError as error:
-        raise ConfigError(name, None, f"is no JSON ({one_line(str(error), 200)})") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"the key {quoted(key)} stands twice in one place")
-            seen.add(key)
-    return found
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
 
 
 def _is_kept(place: Place) -> bool:

@@ -59,10 +59,9 @@ def run(
     Each view gives facts by type. What the first, of the model itself, cannot show, a rule looks for in the next:
     an export holds no optimizer state, the checkpoint beside it does. A `title` is needed where there is no model.
     """
-    desk = _Desk(catalogue, policy, [Resolver(view) for view in views], frozenset({"", *rooms}), title)
+    name = title or artifacts["model"].provenance.path
+    desk = _Desk(catalogue, policy, [Resolver(view) for view in views], frozenset({"", *rooms}), name)
     checks = load_checks(catalogue, rooms)
-    if not desk.name:
-        desk = desk._replace(name=artifacts["model"].provenance.path)
     cards = [card for card in catalogue if card.id in policy.rules]
     needs = {need.kind for card in cards for made in checks.get(card.id, ()) for need in made.needs}
     desk.resolvers[0].begin(needs)

@@ -175,10 +175,10 @@ def test_a_report_is_not_compared_with_a_model(tmp_path: Path) -> None:
 
 def test_a_report_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = report(tmp_path, "old", CLEAN)
-    monkeypatch.setattr("avreview.compare.reports.MOST_YAML", 1000)
+    monkeypatch.setattr("avreview.config.report_files.MOST_YAML", 1000)
     with pytest.raises(AvreviewError, match="compare the reports in their JSON form"):
         diff(path, path)
-    monkeypatch.setattr("avreview.compare.reports.MOST_JSON", 1000)
+    monkeypatch.setattr("avreview.config.report_files.MOST_JSON", 1000)
     with pytest.raises(AvreviewError, match="which no report is"):
         diff(path, path)
 
